@@ -1,0 +1,77 @@
+"""What the loop needs of a policy: act, evaluate, save, load."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol, Self
+
+from torch import Tensor, nn
+
+from vlarl.env_protocol import Float32Array, Observation
+from vlarl.types import PolicyOutput
+
+DecodingMode = Literal["sample", "greedy", "expectation"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decoding:
+    """How action tokens become actions; part of every reported protocol."""
+
+    mode: DecodingMode = "sample"
+    """``sample``: inverse-CDF sampling from the episode's own noise; ``greedy``: argmax; ``expectation``: the
+    probability-weighted mean of the bin centres (gripper: the more probable sign)."""
+    temperature: float = 1.0
+
+
+class Policy(Protocol):
+    """A policy is a torch module with these four methods (and ``parameters()``, ``state_dict()``, ...).
+
+    ``evaluate`` runs the same code that made ``act``'s log-probabilities: before the first update every
+    ratio is 1.
+    """
+
+    def act(
+        self, observations: Sequence[Observation], noise: Sequence[Float32Array], decoding: Decoding
+    ) -> list[PolicyOutput]:
+        """Decide for several episodes at once.
+
+        Args:
+            observations: one per episode.
+            noise: one ``float32 [*noise_shape]`` per episode, uniform in (0, 1), drawn from the episode's own
+                stream. The result for an episode depends on nothing else in the batch, bit for bit on the CPU.
+            decoding: mode and temperature.
+        """
+        ...
+
+    def evaluate(
+        self, inputs: dict[str, Tensor], tokens: Tensor, temperature: float
+    ) -> tuple[Tensor, Tensor]:
+        """Log-probabilities and entropies ``float32 [N, chunk, token]`` of ``tokens int64 [N, chunk, token]``.
+
+        ``inputs`` holds ``PolicyOutput.inputs`` stacked to ``[N, ...]``.
+        """
+        ...
+
+    def save_pretrained(self, folder: str | Path, card: dict[str, Any] | None = None) -> None:
+        """Write ``config.json``, ``model.safetensors``, tokenizer files and the model card."""
+        ...
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path) -> Self:
+        """Load; nothing on disk changes. Errors name the file, the field and what was expected."""
+        ...
+
+    @property
+    def noise_shape(self) -> tuple[int, ...]:
+        """Shape of the uniform noise one decision uses, for example ``(chunk, token)``."""
+        ...
+
+
+class TorchPolicy(Policy, Protocol):
+    """A ``Policy`` that is also an ``nn.Module`` (used for typing only)."""
+
+    def trainable_parameters(self) -> list[nn.Parameter]:
+        """What reinforcement learning updates; frozen parts are left out."""
+        ...
