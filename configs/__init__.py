@@ -1,0 +1,1 @@
+"""One small Python file per runnable experiment: each defines ``config() -> TrainConfig``."""

@@ -1,0 +1,1 @@
+"""What runs beside a robot: policy client, transports, chunk scheduler, safety guard. No torch."""

@@ -1,0 +1,260 @@
+"""From a name to an object, and from a package to the list of names, without a registry.
+
+A name may be
+
+* ``"package.module:Attribute"`` (nested: ``:Outer.Inner``),
+* ``"path/to/file.py:Attribute"`` (a file anywhere on disk),
+* the bare name of a module in one of our packages (``"grpo"`` is ``vlarl/objectives/grpo.py``), or
+* an entry point of the group ``vlarl.<kind>`` that another distribution declares.
+
+Adding a policy, reward, objective, environment or experiment is therefore adding one file. Listing reads
+file names and the first docstring line through ``ast``: nothing is imported.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import sys
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from vlarl.errors import MissingExtraError, NameNotFoundError, UserError, nearest, unknown_name
+
+PACKAGES = {
+    "policies": "vlarl.policies",
+    "rewards": "vlarl.rewards",
+    "objectives": "vlarl.objectives",
+    "envs": "envs",
+    "configs": "configs",
+}
+"""Kind -> the package whose modules are its names."""
+
+EXTRAS = {
+    "libero": "libero",
+    "robosuite": "libero",
+    "bddl": "libero",
+    "mujoco": "mujoco",
+    "carla": "carla",
+    "sapien": "robotwin",
+    "ray": "ray",
+    "diffusers": "diffusion",
+    "rerun": "viz",
+    "tensorboard": "viz",
+    "websockets": "robot",
+    "msgpack": "robot",
+    "zenoh": "robot",
+    "cyclonedds": "robot",
+}
+"""Top-level import name -> the extra of ours that installs it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One thing that can be named."""
+
+    name: str
+    summary: str
+    """First line of its docstring."""
+    source: str
+    """File, or ``distribution entry point`` for a plug-in."""
+
+
+def list_names(kind: str) -> list[Listed]:
+    """Everything of ``kind`` (a key of ``PACKAGES``), sorted by name, importing nothing.
+
+    Raises:
+        NameNotFoundError: there is no such kind.
+    """
+    if kind not in PACKAGES:
+        raise NameNotFoundError(unknown_name("kind", kind, PACKAGES))
+    found = {item.name: item for item in _plugins(kind)}
+    found.update({item.name: item for item in list_modules(PACKAGES[kind])})
+    return [found[name] for name in sorted(found)]
+
+
+def list_modules(package: str) -> list[Listed]:
+    """The public modules of ``package`` with their first docstring lines, importing neither it nor them."""
+    found = {}
+    for folder in _package_folders(package):
+        for path in sorted(folder.iterdir()):
+            is_module = path.suffix == ".py" and path.stem != "__init__"
+            is_package = (path / "__init__.py").is_file()
+            if path.name.startswith(("_", ".")) or not (is_module or is_package):
+                continue
+            file = path / "__init__.py" if is_package else path
+            found[path.stem] = Listed(path.stem, docstring_summary(file), str(file))
+    return [found[name] for name in sorted(found)]
+
+
+def docstring_summary(path: str | Path) -> str:
+    """First line of a Python file's module docstring; "" if it has none or cannot be parsed."""
+    try:
+        docstring = ast.get_docstring(ast.parse(Path(path).read_text(encoding="utf-8"))) or ""
+    except (OSError, SyntaxError, ValueError):
+        return ""
+    return docstring.strip().split("\n", 1)[0]
+
+
+def resolve(name: str, kind: str, attribute: str | None = None) -> Any:
+    """The object that ``name`` stands for.
+
+    Args:
+        name: see the module's docstring.
+        kind: a key of ``PACKAGES``: where bare names are looked up.
+        attribute: what to take from the module where ``name`` holds no ``:``; None returns the module.
+
+    Raises:
+        NameNotFoundError: no module, file, attribute or entry point of that name (the nearest one is named).
+        MissingExtraError: the module needs an optional dependency that is not installed.
+    """
+    if kind not in PACKAGES:
+        raise NameNotFoundError(unknown_name("kind", kind, PACKAGES))
+    target, _, inner = name.partition(":")
+    if is_path(target):
+        module = load_file(target)
+    elif "." in target:
+        module = import_module(target)
+    elif target in {item.name for item in list_modules(PACKAGES[kind])}:
+        module = import_module(f"{PACKAGES[kind]}.{target}")
+    else:
+        for point in metadata.entry_points(group=f"vlarl.{kind}"):
+            if point.name == target:
+                loaded = point.load()
+                return get_attribute(loaded, inner or attribute) if isinstance(loaded, ModuleType) else loaded
+        names = [item.name for item in list_names(kind)]
+        raise NameNotFoundError(
+            unknown_name(kind.rstrip("s") if kind != "policies" else "policy", target, names, _HINT)
+        )
+    return get_attribute(module, inner or attribute)
+
+
+_HINT = "'package.module:Attribute' and 'path/to/file.py:Attribute' work too."
+
+
+def is_path(text: str) -> bool:
+    """Whether a name is meant as a file: it ends in .py or holds a path separator."""
+    return text.endswith(".py") or "/" in text
+
+
+def get_attribute(module: Any, dotted: str | None) -> Any:
+    """``module.Outer.Inner`` for ``"Outer.Inner"``; ``module`` itself for None.
+
+    Raises:
+        NameNotFoundError: an attribute is missing; the public ones are listed.
+    """
+    found = module
+    for part in dotted.split(".") if dotted else ():
+        if not hasattr(found, part):
+            where = getattr(found, "__file__", None) or getattr(found, "__name__", repr(found))
+            raise NameNotFoundError(unknown_name(f"attribute of {where}:", part, public_names(found)))
+        found = getattr(found, part)
+    return found
+
+
+def public_names(module: Any) -> list[str]:
+    """What ``module`` itself defines (not what it imports), without a leading underscore."""
+    name = getattr(module, "__name__", None)
+    return [
+        key
+        for key, value in vars(module).items()
+        if not key.startswith("_") and not inspect.ismodule(value) and getattr(value, "__module__", name) == name
+    ]
+
+
+def import_module(name: str) -> ModuleType:
+    """Import ``name``; what is missing is named, with the command that installs it or the nearest module.
+
+    Raises:
+        MissingExtraError: an optional dependency is missing.
+        NameNotFoundError: there is no such module.
+    """
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        missing = error.name or ""
+        top = missing.partition(".")[0]
+        if top in EXTRAS and not name.startswith(missing):
+            raise missing_extra(missing, needed_by=name) from error
+        if not (name == missing or name.startswith(missing + ".")):
+            raise  # a module of theirs has a broken import: its traceback says most
+        parent, _, last = missing.rpartition(".")
+        names = [item.name for item in list_modules(parent)] if parent else []
+        guess = nearest(last, names)
+        tail = f" Did you mean '{parent}.{guess}'?" if guess else ""
+        raise NameNotFoundError(
+            f"no module named {missing!r} (looked for {name!r}).{tail} "
+            f"A file is named by its path: 'path/to/{last}.py:Attribute'."
+        ) from error
+
+
+def missing_extra(module: str, needed_by: str) -> MissingExtraError:
+    """The error for an optional dependency that is not installed, with the command that installs it."""
+    extra = EXTRAS.get(module.partition(".")[0])
+    fix = f"pip install -c constraints.txt -e '.[{extra}]'" if extra else f"pip install {module}"
+    return MissingExtraError(f"{needed_by} needs {module!r}, which is not installed. Install it with: {fix}")
+
+
+def load_file(path: str | Path) -> ModuleType:
+    """Import a Python file by its path, once per file.
+
+    The module is registered under a name made from the absolute path, so that classes defined in it can be
+    pickled to worker processes which load the same file.
+
+    Raises:
+        NameNotFoundError: no such file.
+        MissingExtraError: it needs an optional dependency that is not installed.
+    """
+    file = Path(path).expanduser().resolve()
+    if not file.is_file():
+        siblings = [p.name for p in file.parent.glob("*.py")] if file.parent.is_dir() else []
+        guess = nearest(file.name, siblings)
+        tail = f" Did you mean {file.parent / guess}?" if guess else ""
+        raise NameNotFoundError(f"no file {file}.{tail}")
+    name = f"vlarl_file_{hashlib.sha256(str(file).encode()).hexdigest()[:12]}_{file.stem}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, file)
+    if spec is None or spec.loader is None:
+        raise UserError(f"{file} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except ModuleNotFoundError as error:
+        del sys.modules[name]
+        if (error.name or "").partition(".")[0] in EXTRAS:
+            raise missing_extra(error.name or "", needed_by=str(file)) from error
+        raise
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _plugins(kind: str) -> list[Listed]:
+    return [
+        Listed(point.name, f"plug-in {point.value}", f"{point.dist.name if point.dist else '?'} entry point")
+        for point in metadata.entry_points(group=f"vlarl.{kind}")
+    ]
+
+
+def _package_folders(package: str) -> list[Path]:
+    """Where a package lies, found without importing it (its parents' search paths are walked)."""
+    folders = [Path(entry or ".") for entry in sys.path]
+    for part in package.split("."):
+        folders = [folder / part for folder in folders if (folder / part).is_dir()][:1]
+    if folders:
+        return folders
+    # An editable install may map names to folders without putting them on sys.path.
+    top, _, rest = package.partition(".")
+    spec = importlib.util.find_spec(top)  # a top-level name: finds, does not import
+    locations = list(spec.submodule_search_locations or ()) if spec else []
+    found = [Path(location).joinpath(*rest.split(".")) if rest else Path(location) for location in locations]
+    return [folder for folder in found if folder.is_dir()]
