@@ -87,7 +87,7 @@ def versions() -> dict[str, str]:
 
 
 def git_commit(folder: Path) -> str | None:
-    """Commit of the checkout that holds ``folder``, with ``+dirty`` where tracked files differ; None if there is none."""
+    """Commit of the checkout that holds ``folder``, with ``+dirty`` where tracked files differ; None without one."""
 
     def git(*arguments: str) -> str | None:
         try:
