@@ -80,8 +80,8 @@ class Observation:
 class StepResult:
     """What a chunk of actions did."""
 
-    observation: Observation
-    """At the next decision; after the episode's end, the last state seen (same shapes)."""
+    observation: Observation | None
+    """At the next decision; after the episode's end, the last state seen. None only with ``Outcome.ERROR``."""
     executed: BoolArray
     """``bool [chunk]``: which actions ran. Always a prefix: an episode that ends inside a chunk runs no more."""
     reward: Float32Array

@@ -91,6 +91,8 @@ class RolloutBatch:
     """``bool [B, D]``: the decision took place."""
     returns: Tensor
     """``float32 [B]``: total reward of the trajectory."""
+    succeeded: Tensor
+    """``bool [B]``: the benchmark's predicate fired."""
     groups: Tensor
     """``int64 [B]``"""
     temperature: float
@@ -110,6 +112,7 @@ class RolloutBatch:
             inputs={name: value[index] for name, value in self.inputs.items()},
             decision_mask=self.decision_mask[index],
             returns=self.returns[index],
+            succeeded=self.succeeded[index],
             groups=self.groups[index],
             temperature=self.temperature,
             advantages=None if self.advantages is None else self.advantages[index],
@@ -140,6 +143,7 @@ def stack_trajectories(trajectories: Sequence[Trajectory]) -> RolloutBatch:
         inputs={k: torch.zeros(rows, depth, *v.shape, dtype=v.dtype) for k, v in first.inputs.items()},
         decision_mask=torch.zeros(rows, depth, dtype=torch.bool),
         returns=torch.tensor([t.total_reward() for t in trajectories], dtype=torch.float32),
+        succeeded=torch.tensor([t.succeeded for t in trajectories], dtype=torch.bool),
         groups=torch.tensor([t.spec.group for t in trajectories], dtype=torch.int64),
         temperature=temperatures.pop(),
     )

@@ -1,0 +1,159 @@
+"""Turns episode specs into trajectories; training, evaluation and data collection all use this one.
+
+Refill, not waves: a slot whose episode ended takes the next spec at once. Whatever slots are ready are
+given to the policy together; the others keep simulating meanwhile.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+from vlarl.env_protocol import EpisodeSpec, Float32Array, Observation, Outcome, StepResult
+from vlarl.policy import Decoding, Policy
+from vlarl.seeding import episode_noise
+from vlarl.types import PolicyOutput, Trajectory
+from vlarl.vec_env import SlotEvent, VecEnv
+
+
+class TooManyErrors(RuntimeError):
+    """More simulator errors than a run may have; the message lists their causes."""
+
+
+@dataclass(slots=True)
+class _Episode:
+    """An episode in flight."""
+
+    index: int
+    trajectory: Trajectory
+    noise: Iterator[Float32Array]
+
+
+@dataclass(slots=True)
+class CollectionStats:
+    """What a collection cost."""
+
+    seconds: float = 0.0
+    policy_seconds: float = 0.0
+    phases: dict[str, float] = field(default_factory=dict)
+    """CPU seconds by simulator phase (``simulate``, ``render``), summed over workers."""
+    steps: int = 0
+    decisions: int = 0
+
+
+class Collector:
+    """Plays episodes on a ``VecEnv`` with a policy.
+
+    Args:
+        policy: decides; never trained here.
+        vec_env: slots to play on.
+        max_error_fraction: the collection stops with ``TooManyErrors`` when more than this share of at least
+            16 finished episodes were simulator errors.
+    """
+
+    def __init__(self, policy: Policy, vec_env: VecEnv, *, max_error_fraction: float = 0.25) -> None:
+        self.policy = policy
+        self.vec_env = vec_env
+        self.max_error_fraction = max_error_fraction
+        self.stats = CollectionStats()
+
+    def collect(
+        self,
+        specs: Iterable[EpisodeSpec],
+        decoding: Decoding,
+        *,
+        on_episode: Callable[[Trajectory], None] | None = None,
+    ) -> list[Trajectory]:
+        """Play every spec once and return the trajectories in the order of ``specs``.
+
+        Raises:
+            TooManyErrors: see ``max_error_fraction``.
+        """
+        waiting = deque(enumerate(specs))
+        finished: dict[int, Trajectory] = {}
+        playing: dict[int, _Episode] = {}
+        started = time.perf_counter()
+        self.stats = CollectionStats()
+        for slot in range(self.vec_env.num_slots):
+            self._start_next(slot, waiting, playing)
+        while playing:
+            ready = []
+            for event in self.vec_env.wait():
+                episode = playing[event.slot]
+                self._record(episode, event)
+                if episode.trajectory.outcome.has_ended:
+                    finished[episode.index] = episode.trajectory
+                    if on_episode is not None:
+                        on_episode(episode.trajectory)
+                    self._check_errors(finished)
+                    del playing[event.slot]
+                    self._start_next(event.slot, waiting, playing)
+                else:
+                    ready.append(event.slot)
+            self._decide(ready, playing, decoding)
+        self.stats.seconds = time.perf_counter() - started
+        return [finished[index] for index in sorted(finished)]
+
+    def _start_next(
+        self, slot: int, waiting: deque[tuple[int, EpisodeSpec]], playing: dict[int, _Episode]
+    ) -> None:
+        if not waiting:
+            return
+        index, spec = waiting.popleft()
+        trajectory = Trajectory(
+            spec=spec, observations=[], outputs=[], executed=[], env_rewards=[], outcome=Outcome.RUNNING
+        )
+        playing[slot] = _Episode(index, trajectory, episode_noise(spec, self.policy.noise_shape))
+        self.vec_env.reset(slot, spec)
+
+    def _record(self, episode: _Episode, event: SlotEvent) -> None:
+        trajectory, result = episode.trajectory, event.result
+        if isinstance(result, Observation):
+            trajectory.observations.append(result)
+            return
+        trajectory.outcome = result.outcome
+        if result.outcome is Outcome.ERROR:
+            trajectory.error = str(result.events.get("error", "unknown"))
+            return
+        self._record_chunk(trajectory, result)
+
+    def _record_chunk(self, trajectory: Trajectory, result: StepResult) -> None:
+        trajectory.executed.append(result.executed)
+        trajectory.env_rewards.append(result.reward)
+        trajectory.frames.extend(result.frames)
+        for name, value in result.events.items():
+            if name.startswith("seconds/"):
+                phase = name.removeprefix("seconds/")
+                trajectory.seconds[phase] = trajectory.seconds.get(phase, 0.0) + value
+                self.stats.phases[phase] = self.stats.phases.get(phase, 0.0) + value
+        self.stats.steps += int(result.executed.sum())
+        if result.outcome is Outcome.RUNNING:
+            assert result.observation is not None  # only errors have none
+            trajectory.observations.append(result.observation)
+
+    def _decide(self, ready: list[int], playing: dict[int, _Episode], decoding: Decoding) -> None:
+        if not ready:
+            return
+        started = time.perf_counter()
+        episodes = [playing[slot] for slot in ready]
+        outputs: list[PolicyOutput] = self.policy.act(
+            [episode.trajectory.observations[-1] for episode in episodes],
+            [next(episode.noise) for episode in episodes],
+            decoding,
+        )
+        self.stats.policy_seconds += time.perf_counter() - started
+        self.stats.decisions += len(outputs)
+        for slot, episode, output in zip(ready, episodes, outputs, strict=True):
+            episode.trajectory.outputs.append(output)
+            self.vec_env.step_chunk(slot, output.actions)
+
+    def _check_errors(self, finished: dict[int, Trajectory]) -> None:
+        errors = [t for t in finished.values() if t.outcome is Outcome.ERROR]
+        if len(finished) >= 16 and len(errors) > self.max_error_fraction * len(finished):
+            causes = sorted({t.error.splitlines()[0] for t in errors})
+            raise TooManyErrors(
+                f"{len(errors)} of {len(finished)} episodes ended in simulator errors (allowed: "
+                f"{self.max_error_fraction:.0%}). Causes:\n- " + "\n- ".join(causes)
+            )

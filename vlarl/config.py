@@ -1,0 +1,78 @@
+"""What a training run is: nested frozen dataclasses, built by the functions in ``configs/``.
+
+A config file picks the classes (environment, rewards, objective), flags tune their fields. The resolved
+object is written to the run folder as ``config.json``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from vlarl.env_protocol import EnvConfig
+from vlarl.learner import LearnerConfig
+from vlarl.objective import ObjectiveConfig
+from vlarl.policy import Decoding
+from vlarl.reward import RewardConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class RolloutConfig:
+    """How episodes are drawn and played."""
+
+    groups: int = 8
+    """Groups per iteration; every group shares one task and one initial state."""
+    group_size: int = 8
+    """Episodes per group."""
+    temperature: float = 1.2
+    """Sampling temperature over the action tokens."""
+    max_draws: int = 1
+    """Draw further groups, up to this many times, until ``groups`` of them carry signal (dynamic sampling)."""
+    workers: int = 2
+    """Simulator processes."""
+    slots: int = 16
+    """Episodes in flight."""
+    watchdog_seconds: float = 180.0
+    """A simulator that takes longer over one request is killed and its episodes count as errors."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationConfig:
+    """What is evaluated before and after training, and every so often in between."""
+
+    every: int = 0
+    """Iterations between evaluations during training; 0: only before and after."""
+    episodes_per_task: int = 80
+    decodings: tuple[Decoding, ...] = (Decoding(mode="sample", temperature=1.0), Decoding(mode="greedy"))
+    """The first one is the headline; the others are reported beside it."""
+    seed: int = 20_000
+    """Evaluation noise; never shared with training."""
+    reference_profile: bool = True
+    """Evaluate the result on the simulator's stock pixels too, if training used a faster render profile."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """One run of ``vlarl train``."""
+
+    name: str
+    policy: str
+    """Checkpoint folder to start from."""
+    env: EnvConfig
+    suite: str
+    tasks: tuple[int, ...] = ()
+    """Task indices within the suite; empty: all of them."""
+    split: str = "heldout"
+    """Initial-state split: ``heldout`` or ``official``."""
+    iterations: int = 50
+    seed: int = 0
+    rewards: tuple[RewardConfig, ...]
+    objective: ObjectiveConfig
+    rollout: RolloutConfig = field(default_factory=RolloutConfig)
+    learner: LearnerConfig = field(default_factory=LearnerConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    checkpoint_every: int = 1
+    """Iterations between checkpoints; the last two are kept."""
+    videos: bool = True
+    """Write mp4 videos of a success and a failure at the end."""
+    imitation_reference: str = ""
+    """JSON file with what imitation with more demonstrations gives; shown in the report beside the result."""

@@ -1,0 +1,145 @@
+"""One update: mini-batches of trajectories, micro-batches of decisions, data-parallel threads.
+
+The gradient of a mini-batch is the sum over fixed micro-batches added in a fixed order, so it does not
+depend on how many threads there are or which one finishes first: a run can be repeated bit for bit.
+"""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from vlarl.objective import LossOutput, Objective
+from vlarl.policy import TorchPolicy
+from vlarl.seeding import stream
+from vlarl.types import RolloutBatch
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearnerConfig:
+    """Optimiser and batching."""
+
+    learning_rate: float = 2e-4
+    """AdamW's step size after warm-up."""
+    warmup_updates: int = 10
+    """Optimiser steps over which the learning rate rises linearly."""
+    betas: tuple[float, float] = (0.9, 0.99)
+    weight_decay: float = 0.0
+    max_grad_norm: float = 1.0
+    epochs: int = 2
+    """Passes over the iteration's trajectories."""
+    minibatch_trajectories: int = 16
+    """Trajectories per optimiser step (about: the last one takes what is left, evenly split)."""
+    microbatch_decisions: int = 32
+    """Decisions per forward and backward; bounds memory, changes results only by rounding."""
+    threads: int = 2
+    """Threads that work on micro-batches side by side; does not change results."""
+
+
+class Learner:
+    """Updates ``policy`` in place."""
+
+    def __init__(self, policy: TorchPolicy, objective: Objective, config: LearnerConfig) -> None:
+        self.policy = policy
+        self.objective = objective
+        self.config = config
+        self.parameters = policy.trainable_parameters()
+        self.optimizer = torch.optim.AdamW(
+            self.parameters, lr=config.learning_rate, betas=config.betas, weight_decay=config.weight_decay
+        )
+        self.num_updates = 0
+
+    def update(self, batch: RolloutBatch, *, seed: int, iteration: int) -> dict[str, float]:
+        """Learn from one iteration's trajectories.
+
+        Args:
+            batch: trajectories that passed ``rewards.score``.
+            seed, iteration: name the mini-batch permutation.
+
+        Returns:
+            Metrics under the field's usual names; means over all mini-batches.
+        """
+        started, cpu = time.perf_counter(), time.process_time()
+        batch, metrics = self.objective.prepare(batch)
+        totals: dict[str, float] = {}
+        grad_norms: list[float] = []
+        steps = 0
+        with ThreadPoolExecutor(max_workers=self.config.threads) as pool:
+            for epoch in range(self.config.epochs if len(batch) else 0):
+                order = stream("minibatches", seed, iteration, epoch).permutation(len(batch))
+                count = max(1, round(len(batch) / self.config.minibatch_trajectories))
+                for part in torch.tensor_split(torch.from_numpy(order), count):
+                    sums, grad_norm = self._step(batch.select(part), pool)
+                    if steps == 0:  # nothing has been updated yet: every ratio must be 1
+                        metrics["ratio_before_update"] = sums["ratio"] / sums["tokens"]
+                    steps += 1
+                    grad_norms.append(grad_norm)
+                    for name, value in sums.items():
+                        totals[name] = totals.get(name, 0.0) + value
+        if steps:
+            tokens = totals.pop("tokens")
+            metrics |= {name: value / tokens for name, value in totals.items()}
+            metrics["grad_norm"] = sum(grad_norms) / len(grad_norms)
+        metrics["learning_rate"] = self._current_learning_rate()
+        metrics["updates"] = float(self.num_updates)
+        metrics["seconds/update"] = time.perf_counter() - started
+        metrics["cpu_seconds/update"] = time.process_time() - cpu
+        return metrics
+
+    def _step(self, minibatch: RolloutBatch, pool: ThreadPoolExecutor) -> tuple[dict[str, float], float]:
+        """One optimiser step; returns diagnostic sums and the gradient's norm before clipping."""
+        assert minibatch.advantages is not None
+        weights = self.objective.token_weights(minibatch)
+        valid = minibatch.decision_mask
+        inputs = {name: value[valid] for name, value in minibatch.inputs.items()}
+        columns = (
+            minibatch.tokens[valid],
+            minibatch.old_log_probs[valid],
+            minibatch.advantages[valid],
+            weights[valid],
+        )
+        size = self.config.microbatch_decisions
+        pieces = [slice(start, start + size) for start in range(0, len(columns[0]), size)]
+
+        def work(piece: slice) -> tuple[tuple[Tensor, ...], LossOutput]:
+            torch.set_num_threads(1)  # per thread: the pool is the parallelism
+            tokens, old_log_probs, advantages, share = (column[piece] for column in columns)
+            log_probs, entropies = self.policy.evaluate(
+                {name: value[piece] for name, value in inputs.items()}, tokens, minibatch.temperature
+            )
+            output = self.objective.loss(log_probs, entropies, old_log_probs, advantages, share)
+            return torch.autograd.grad(output.loss, self.parameters, allow_unused=True), output
+
+        sums: dict[str, float] = {}
+        total: list[Tensor | None] = [None] * len(self.parameters)
+        for gradients, output in pool.map(work, pieces):  # map keeps the order, hence the sum's rounding
+            for index, gradient in enumerate(gradients):
+                if gradient is not None:
+                    total[index] = gradient if total[index] is None else total[index] + gradient
+            for name, value in output.sums.items():
+                sums[name] = sums.get(name, 0.0) + float(value)
+        return sums, self._apply(total)
+
+    def _apply(self, gradients: list[Tensor | None]) -> float:
+        for parameter, gradient in zip(self.parameters, gradients, strict=True):
+            parameter.grad = gradient
+        grad_norm = float(torch.nn.utils.clip_grad_norm_(self.parameters, self.config.max_grad_norm))
+        if not torch.isfinite(torch.tensor(grad_norm)):
+            raise FloatingPointError(
+                f"the gradient's norm is {grad_norm} at optimiser step {self.num_updates}; the weights were not "
+                "changed. The last checkpoint is intact; lower --learner.learning-rate and resume."
+            )
+        for group in self.optimizer.param_groups:
+            group["lr"] = self._current_learning_rate()
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.num_updates += 1
+        return grad_norm
+
+    def _current_learning_rate(self) -> float:
+        warmup = max(self.config.warmup_updates, 1)
+        return self.config.learning_rate * min(1.0, (self.num_updates + 1) / warmup)

@@ -1,0 +1,1 @@
+"""Learning objectives, one file each."""

@@ -1,0 +1,271 @@
+"""The training loop, top to bottom: draw, collect, score, prepare, update, log, save.
+
+Every random number of an iteration is a function of (seed, iteration), so a run that was stopped at any
+moment and resumed from its last checkpoint ends with the weights of one that was not stopped.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from vlarl.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
+from vlarl.collector import Collector
+from vlarl.config import TrainConfig
+from vlarl.env_protocol import EpisodeSpec, Outcome, TaskInfo
+from vlarl.errors import ConfigError
+from vlarl.evaluate import evaluate, pick
+from vlarl.files import atomic_write_json
+from vlarl.learner import Learner
+from vlarl.policy import Decoding, TorchPolicy
+from vlarl.progress import Display
+from vlarl.results import write_result
+from vlarl.reward import score_all
+from vlarl.runner import LocalRunner
+from vlarl.specs import training_groups
+from vlarl.tracking import JsonlTracker
+from vlarl.types import Trajectory, stack_trajectories
+from vlarl.worker_pool import WorkerPool
+
+
+def select_tasks(config: TrainConfig) -> list[TaskInfo]:
+    """The tasks of a run, in the config's order.
+
+    Raises:
+        ConfigError: a task index that the suite does not have.
+    """
+    tasks = config.env.task_specs(config.suite)
+    by_index = {task.task: task for task in tasks}
+    missing = [index for index in config.tasks if index not in by_index]
+    if missing:
+        raise ConfigError(f"suite '{config.suite}' has tasks {min(by_index)}..{max(by_index)}; asked for {missing}")
+    return [by_index[index] for index in config.tasks] if config.tasks else tasks
+
+
+class Trainer:
+    """One run in one folder.
+
+    Args:
+        config: what to do.
+        policy: loaded from ``config.policy``; trained in place.
+        folder: run folder, holding ``config.json`` already.
+        display: live progress.
+        resume: continue from the folder's last checkpoint.
+    """
+
+    def __init__(
+        self, config: TrainConfig, policy: TorchPolicy, folder: Path, *, display: Display, resume: bool = False
+    ) -> None:
+        self.config = config
+        self.policy = policy
+        self.folder = folder
+        self.display = display
+        self.tasks = select_tasks(config)
+        self.command = shlex.join(["vlarl", *sys.argv[1:]])
+        self.rewards = [term.build() for term in config.rewards]
+        self.learner = Learner(policy, config.objective.build(), config.learner)
+        self.iteration = 0
+        self.train_seconds = 0.0
+        if resume:
+            self._restore()
+        self.tracker = JsonlTracker(folder / "metrics.jsonl", keep_before=self.iteration)
+
+    def fit(self) -> None:
+        """Evaluate, train, evaluate, save."""
+        with self._pool(self.config.env) as pool:
+            runner = LocalRunner(Collector(self.policy, pool), self.learner)
+            self._evaluate(runner.collector, "before")
+            while self.iteration < self.config.iterations:
+                metrics = self._train_iteration(runner, pool)
+                self.iteration += 1
+                self.tracker.log(metrics, self.iteration)
+                self.display.iteration(self.iteration, metrics)
+                if self.iteration % self.config.checkpoint_every == 0 or self.iteration == self.config.iterations:
+                    self._save()
+                every = self.config.evaluation.every
+                if every and self.iteration % every == 0 and self.iteration < self.config.iterations:
+                    self._evaluate(runner.collector, f"iteration_{self.iteration:04d}")
+            self.policy.save_pretrained(self.folder / "policy", card={"trained_by": self.command})
+            trajectories = self._evaluate(runner.collector, "after")
+        self._evaluate_reference()
+        if self.config.videos and trajectories:
+            self._record_videos(trajectories)
+
+    def _train_iteration(self, runner: LocalRunner, pool: WorkerPool) -> dict[str, float]:
+        """Draw, collect, score, prepare, update; returns everything worth logging."""
+        started, main_cpu, worker_cpu = time.perf_counter(), time.process_time(), pool.cpu_seconds
+        trajectories, metrics = self._collect(runner)
+        usable = [t for t in trajectories if t.outcome is not Outcome.ERROR]
+        if usable:
+            reward_started = time.perf_counter()
+            score_all(self.rewards, usable)
+            metrics["seconds/reward"] = time.perf_counter() - reward_started
+            batch = stack_trajectories(usable)
+            metrics |= runner.update(batch, seed=self.config.seed, iteration=self.iteration)
+        wall = time.perf_counter() - started
+        cores = min(self.config.rollout.workers, os.cpu_count() or 1)
+        busy = time.process_time() - main_cpu + pool.cpu_seconds - worker_cpu
+        self.train_seconds += wall
+        return metrics | {
+            "iteration_seconds": wall,
+            "seconds": self.train_seconds,
+            "idle_fraction": max(0.0, 1.0 - busy / (wall * cores)),
+            "busy_core_seconds": busy,
+            "worker_deaths": float(pool.deaths),
+            "peak_memory_gb": self._peak_memory_gb(pool),
+        }
+
+    def _collect(self, runner: LocalRunner) -> tuple[list[Trajectory], dict[str, float]]:
+        """Collect until enough groups carry signal (or ``max_draws`` is reached)."""
+        rollout = self.config.rollout
+        decoding = Decoding(mode="sample", temperature=rollout.temperature)
+        collected: list[Trajectory] = []
+        stats = {"simulate": 0.0, "render": 0.0, "policy": 0.0, "rollout": 0.0, "steps": 0.0}
+        for draw in range(rollout.max_draws):
+            specs = self._draw(draw)
+            self.display.phase("rollout", len(specs))
+            collected += runner.collect(specs, decoding, self.display.episode)
+            cost = runner.collector.stats
+            stats["rollout"] += cost.seconds
+            stats["policy"] += cost.policy_seconds
+            stats["steps"] += cost.steps
+            for name, seconds in cost.phases.items():
+                stats[name] = stats.get(name, 0.0) + seconds
+            if rollout.max_draws > 1 and _groups_with_signal(collected) >= rollout.groups:
+                break
+        self.display.phase("update", 0)
+        scored = [t for t in collected if t.outcome is not Outcome.ERROR]
+        wins = [t for t in scored if t.succeeded]
+        metrics = {f"seconds/{name}": value for name, value in stats.items() if name != "steps"}
+        metrics |= {
+            "episodes": float(len(collected)),
+            "errors": float(len(collected) - len(scored)),
+            "env_steps": stats["steps"],
+            "env_steps_per_second": stats["steps"] / stats["rollout"],
+        }
+        if scored:
+            metrics["success"] = len(wins) / len(scored)
+        if wins:
+            metrics["success_steps"] = sum(t.num_steps for t in wins) / len(wins)
+        for task in self.tasks:
+            mine = [t.succeeded for t in scored if t.spec.task == task.task]
+            if mine:
+                metrics[f"success/{task.suite}/{task.task}"] = sum(mine) / len(mine)
+        return collected, metrics
+
+    def _draw(self, draw: int) -> list[EpisodeSpec]:
+        return training_groups(
+            self.tasks,
+            split=self.config.split,
+            groups=self.config.rollout.groups,
+            group_size=self.config.rollout.group_size,
+            seed=self.config.seed,
+            iteration=self.iteration,
+            draw=draw,
+        )
+
+    def _evaluate(self, collector: Collector, when: str, suffix: str = "", env: Any = None) -> list[Trajectory]:
+        """Write ``eval_<when>[_<decoding>].json``, one per decoding; those already there are kept."""
+        first: list[Trajectory] = []
+        plan = self.config.evaluation
+        for index, decoding in enumerate(plan.decodings):
+            name = f"eval_{when}{'' if index == 0 else '_' + decoding.mode}{suffix}.json"
+            if (self.folder / name).exists():
+                continue
+            self.display.phase(f"evaluation {when}, {decoding.mode}{suffix}", plan.episodes_per_task * len(self.tasks))
+            result, trajectories = evaluate(
+                collector,
+                self.tasks,
+                split=self.config.split,
+                episodes_per_task=plan.episodes_per_task,
+                decoding=decoding,
+                seed=plan.seed,
+                command=self.command,
+                env_protocol=(env or self.config.env).protocol(),
+                policy_name=self.config.policy if when == "before" else str(self.folder / "policy"),
+                on_episode=self.display.episode,
+            )
+            result["train_seconds"] = self.train_seconds
+            result["iteration"] = self.iteration
+            write_result(self.folder / name, result)
+            self.display.result(name, result)
+            first = first or trajectories
+        return first
+
+    def _evaluate_reference(self) -> None:
+        """The trained policy on stock pixels, where training used faster ones."""
+        env: Any = self.config.env
+        if not self.config.evaluation.reference_profile or getattr(env, "profile", "reference") == "reference":
+            return
+        env = replace(env, profile="reference")
+        with self._pool(env) as pool:
+            self._evaluate(Collector(self.policy, pool), "after", suffix="_reference", env=env)
+
+    def _record_videos(self, trajectories: Sequence[Trajectory]) -> None:
+        """Replay one success and one failure of the evaluation with every frame rendered: equal specs, equal episodes."""
+        from vlarl.media import side_by_side_episode, write_video
+
+        wanted = {o.value: pick(trajectories, o) for o in (Outcome.SUCCESS, Outcome.TRUNCATED, Outcome.FAILURE)}
+        specs = {name: spec for name, spec in wanted.items() if spec is not None}
+        self.display.phase("videos", len(specs))
+        env: Any = replace(self.config.env, every_frame=True)  # ty: every environment config has the field
+        with self._pool(env, workers=1, slots=1) as pool:
+            collector = Collector(self.policy, pool)
+            decoding = self.config.evaluation.decodings[0]
+            episodes = collector.collect(specs.values(), decoding, on_episode=self.display.episode)
+        for name, episode in zip(specs, episodes, strict=True):
+            label = "success" if name == "success" else "failure"
+            write_video(self.folder / "videos" / f"{label}.mp4", side_by_side_episode(episode.frames), fps=20)
+
+    def _pool(self, env: Any, *, workers: int | None = None, slots: int | None = None) -> WorkerPool:
+        rollout = self.config.rollout
+        return WorkerPool(
+            env,
+            tasks=[(task.suite, task.task) for task in self.tasks],
+            workers=workers or rollout.workers,
+            num_slots=slots or rollout.slots,
+            watchdog_seconds=rollout.watchdog_seconds,
+        )
+
+    def _save(self) -> None:
+        meta = {"num_updates": self.learner.num_updates, "train_seconds": self.train_seconds}
+        save_checkpoint(
+            self.folder, self.iteration, self.policy.state_dict(), self.learner.optimizer.state_dict(), meta
+        )
+
+    def _restore(self) -> None:
+        path = latest_checkpoint(self.folder)
+        if path is None:
+            return  # stopped before the first checkpoint: start over, with the same random numbers
+        policy_state, optimizer_state, meta = load_checkpoint(path)
+        self.policy.load_state_dict(policy_state)
+        self.learner.optimizer.load_state_dict(optimizer_state)
+        self.learner.num_updates = int(meta["num_updates"])
+        self.train_seconds = float(meta["train_seconds"])
+        self.iteration = int(meta["iteration"])
+
+    def _peak_memory_gb(self, pool: WorkerPool) -> float:
+        """Peak resident memory of this process plus the private memory of the workers now [GB]."""
+        own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        return (own + pool.memory_bytes()) / 1e9
+
+
+def _groups_with_signal(trajectories: Sequence[Trajectory]) -> int:
+    """Groups that hold a success and a failure."""
+    seen: dict[int, set[bool]] = {}
+    for t in trajectories:
+        if t.outcome is not Outcome.ERROR:
+            seen.setdefault(t.spec.group, set()).add(t.succeeded)
+    return sum(len(results) == 2 for results in seen.values())
+
+
+def write_run_info(folder: Path, info: dict[str, Any]) -> None:
+    """Record versions, machine and command of a run beside its config."""
+    atomic_write_json(folder / "run.json", info)

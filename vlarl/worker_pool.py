@@ -1,0 +1,198 @@
+"""``VecEnv`` over forked simulator workers, with a watchdog: no simulator fault stops a run."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from vlarl.env_protocol import EnvConfig, EpisodeSpec, Float32Array, Observation, StepResult
+from vlarl.sim_worker import error_result, receive_message, send_message
+from vlarl.vec_env import SlotEvent
+
+SINGLE_THREADED = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+
+
+class WorkerPoolError(RuntimeError):
+    """The pool cannot run at all: the shared parts failed to build, or workers keep dying."""
+
+
+@dataclass(slots=True, eq=False)
+class _Worker:
+    pid: int
+    connection: socket.socket
+    slots: tuple[int, ...]
+    asked: dict[int, float] = field(default_factory=dict)
+    """Slot -> when it was asked; a slot is busy while it is here."""
+    playing: set[int] = field(default_factory=set)
+    """Slots whose episode lives in this process."""
+
+
+class WorkerPool:
+    """``num_slots`` slots spread over ``workers`` forked processes that share the built tasks' memory.
+
+    Args:
+        config: the environment; pickled once to the nursery process.
+        tasks: ``(suite, task)`` pairs built before forking; others are built when first asked for.
+        workers: simulator processes; one per core is right.
+        num_slots: episodes in flight; at least one per worker, a few per worker hide the policy's time.
+        watchdog_seconds: a worker that takes longer over one request is killed.
+    """
+
+    def __init__(
+        self,
+        config: EnvConfig,
+        *,
+        tasks: Sequence[tuple[str, int]],
+        workers: int = 2,
+        num_slots: int = 16,
+        watchdog_seconds: float = 180.0,
+    ) -> None:
+        if not 1 <= workers <= num_slots:
+            raise ValueError(f"workers={workers} and num_slots={num_slots}: need 1 <= workers <= num_slots")
+        self.num_slots = num_slots
+        self.num_workers = workers
+        self.cpu_seconds = 0.0
+        self.deaths = 0
+        self._watchdog_seconds = watchdog_seconds
+        self._events: list[SlotEvent] = []
+        self._selector = selectors.DefaultSelector()
+        self._start_nursery(config, list(tasks))
+        self._workers: list[_Worker] = []
+        for index in range(workers):
+            self._workers.append(self._fork_worker(tuple(range(index, num_slots, workers))))
+
+    def reset(self, slot: int, spec: EpisodeSpec) -> None:
+        """Ask ``slot`` to start the episode of ``spec``; returns at once."""
+        worker = self._worker_of(slot)
+        worker.playing.add(slot)
+        self._ask(worker, slot, spec)
+
+    def step_chunk(self, slot: int, actions: Float32Array) -> None:
+        """Ask ``slot`` to run ``actions [chunk, action_dim]``; returns at once."""
+        worker = self._worker_of(slot)
+        if slot not in worker.playing:  # its worker died between two chunks
+            self._events.append(SlotEvent(slot, error_result("the worker process of this slot died")))
+            return
+        self._ask(worker, slot, actions)
+
+    def wait(self) -> list[SlotEvent]:
+        """Block until at least one slot has finished; return all that have, in slot order."""
+        if not self._events and not any(worker.asked for worker in self._workers):
+            raise ValueError("wait() with nothing asked for")
+        while not self._events:
+            for key, _ in self._selector.select(timeout=1.0):
+                self._receive(key.data)
+            self._kill_hung_workers()
+        events, self._events = sorted(self._events, key=lambda event: event.slot), []
+        return events
+
+    def worker_pids(self) -> list[int]:
+        """Process ids of the living workers, in worker order."""
+        return [worker.pid for worker in self._workers]
+
+    def close(self) -> None:
+        """End all processes; calling it twice is allowed."""
+        for worker in self._workers:
+            worker.connection.close()
+        self._workers = []
+        self._selector.close()
+        self._control.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._nursery.wait(timeout=5.0)
+        self._nursery.kill()
+        self._nursery.wait()
+
+    def __enter__(self) -> WorkerPool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _start_nursery(self, config: EnvConfig, tasks: list[tuple[str, int]]) -> None:
+        self._control, theirs = socket.socketpair()
+        environment = os.environ | {name: "1" for name in SINGLE_THREADED}
+        environment.setdefault("LP_NUM_THREADS", "0")  # llvmpipe: one process per core needs no threads of its own
+        # The child must find the same vlarl and envs as we do, however this process was started.
+        environment["PYTHONPATH"] = os.pathsep.join(path or os.getcwd() for path in sys.path)
+        self._nursery = subprocess.Popen(
+            [sys.executable, "-m", "vlarl.sim_worker", str(theirs.fileno())],
+            pass_fds=[theirs.fileno()],
+            env=environment,
+        )
+        theirs.close()
+        send_message(self._control, (config, tasks))
+        try:
+            state, detail = receive_message(self._control)
+        except EOFError as error:
+            raise WorkerPoolError(
+                f"the simulator process ended with status {self._nursery.wait()} before it was ready; "
+                "its messages are above. `vlarl doctor` checks the simulator's installation."
+            ) from error
+        if state != "ready":
+            raise WorkerPoolError(f"building the tasks {tasks} failed:\n{detail}")
+
+    def _fork_worker(self, slots: tuple[int, ...]) -> _Worker:
+        ours, theirs = socket.socketpair()
+        try:
+            socket.send_fds(self._control, [b"w"], [theirs.fileno()])
+            _, pid = receive_message(self._control)
+        except (OSError, EOFError) as error:
+            raise WorkerPoolError("the nursery process is gone; no worker can be started any more") from error
+        theirs.close()
+        worker = _Worker(pid=pid, connection=ours, slots=slots)
+        self._selector.register(ours, selectors.EVENT_READ, worker)
+        return worker
+
+    def _worker_of(self, slot: int) -> _Worker:
+        if not 0 <= slot < self.num_slots:
+            raise IndexError(f"slot {slot} is not in 0..{self.num_slots - 1}")
+        return self._workers[slot % self.num_workers]
+
+    def _ask(self, worker: _Worker, slot: int, request: EpisodeSpec | Float32Array) -> None:
+        if slot in worker.asked:
+            raise ValueError(f"slot {slot} is still busy with what it was asked before")
+        worker.asked[slot] = time.monotonic()
+        try:
+            send_message(worker.connection, (slot, request))
+        except OSError:
+            self._replace(worker, "the worker process died")
+
+    def _receive(self, worker: _Worker) -> None:
+        if worker not in self._workers:
+            return
+        try:
+            slot, result, cpu_seconds = receive_message(worker.connection)
+        except EOFError:
+            self._replace(worker, "the worker process died")
+            return
+        self.cpu_seconds += cpu_seconds
+        del worker.asked[slot]
+        for other in worker.asked:  # requests are served in turn: the others have waited for this one
+            worker.asked[other] = time.monotonic()
+        if not isinstance(result, Observation) and result.outcome.has_ended:
+            worker.playing.discard(slot)
+        self._events.append(SlotEvent(slot, result))
+
+    def _kill_hung_workers(self) -> None:
+        for worker in list(self._workers):
+            if worker.asked and time.monotonic() - min(worker.asked.values()) > self._watchdog_seconds:
+                self._replace(worker, f"the worker process hung for more than {self._watchdog_seconds:.0f} s")
+
+    def _replace(self, worker: _Worker, cause: str) -> None:
+        """Every episode asked of this worker ends as an error; its other slots notice at their next chunk."""
+        self.deaths += 1
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(worker.pid, signal.SIGKILL)
+        self._selector.unregister(worker.connection)
+        worker.connection.close()
+        self._workers[self._workers.index(worker)] = self._fork_worker(worker.slots)
+        result: StepResult = error_result(f"{cause} (pid {worker.pid})")
+        self._events += [SlotEvent(slot, result) for slot in worker.asked]
