@@ -36,6 +36,9 @@ PACKAGES = {
 }
 """Kind -> the package whose modules are its names."""
 
+MARKERS = {"policies": "act", "rewards": "score", "objectives": "prepare", "envs": "step_chunk", "configs": "config"}
+"""Kind -> the function or method that makes a module one of that kind (helpers beside it are not listed)."""
+
 EXTRAS = {
     "libero": "libero",
     "robosuite": "libero",
@@ -75,7 +78,8 @@ def list_names(kind: str) -> list[Listed]:
     if kind not in PACKAGES:
         raise NameNotFoundError(unknown_name("kind", kind, PACKAGES))
     found = {item.name: item for item in _plugins(kind)}
-    found.update({item.name: item for item in list_modules(PACKAGES[kind])})
+    modules = [item for item in list_modules(PACKAGES[kind]) if _defines(item.source, MARKERS[kind])]
+    found.update({item.name: item for item in modules})
     return [found[name] for name in sorted(found)]
 
 
@@ -100,6 +104,19 @@ def docstring_summary(path: str | Path) -> str:
     except (OSError, SyntaxError, ValueError):
         return ""
     return docstring.strip().split("\n", 1)[0]
+
+
+def _defines(source: str, name: str) -> bool:
+    """Whether a module (or, for a package, one of its files) defines a function or method called ``name``."""
+    file = Path(source)
+    for path in sorted(file.parent.glob("*.py")) if file.name == "__init__.py" else [file]:
+        try:
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+        except (OSError, SyntaxError, ValueError):
+            continue
+        if any(isinstance(node, ast.FunctionDef) and node.name == name for node in ast.walk(tree)):
+            return True
+    return False
 
 
 def resolve(name: str, kind: str, attribute: str | None = None) -> Any:
