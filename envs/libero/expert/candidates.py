@@ -1,0 +1,44 @@
+"""Which skills to try for a subgoal, the likeliest first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from envs.libero.expert.goals import Goal
+from envs.libero.expert.grasps import MAX_WIDTH, Grasp, grasp_width
+from envs.libero.expert.motion import Actions
+from envs.libero.expert.pick_place import PickAndPlace
+from envs.libero.expert.scene import Scene
+
+
+class Skill(Protocol):
+    """A way to reach a subgoal: a small frozen dataclass, comparable and hashable."""
+
+    def actions(self, scene: Scene, goal: Goal) -> Actions:
+        """Yield expert actions; the caller steps the simulator in between."""
+        ...
+
+
+def candidates(scene: Scene, goal: Goal) -> Iterator[Skill]:
+    """Skills worth trying for ``goal`` from the scene's present state."""
+    if goal[0] in ("in", "on", "stack") and len(goal) == 3:
+        yield from _placements(scene, goal)
+
+
+def _placements(scene: Scene, goal: Goal) -> Iterator[Skill]:
+    for clearance, release in ((0.03, 0.012), (0.06, 0.04), (0.03, 0.0)):
+        for grasp in grasps(scene, goal[1]):
+            yield PickAndPlace(grasp=grasp, clearance=clearance, release=release)
+
+
+def grasps(scene: Scene, name: str) -> Iterator[Grasp]:
+    """Grasps from above: across the narrow side where the fingers fit, else (or afterwards) over the rim."""
+    for angle in (0.0, 90.0, 45.0, -45.0):
+        if grasp_width(scene, name, Grasp(angle=angle)) <= MAX_WIDTH:
+            for height in (0.0, -0.01, 0.012):
+                yield Grasp(angle=angle, height=height)
+    if grasp_width(scene, name, Grasp()) > 0.05:
+        for height in (0.0, -0.01, 0.008):
+            for azimuth in (90.0, -90.0, 0.0, 180.0, 45.0, -45.0, 135.0, -135.0):
+                yield Grasp(kind="rim", angle=azimuth, height=height)

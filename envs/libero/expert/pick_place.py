@@ -1,0 +1,89 @@
+"""Pick an object up and put it on or into something."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from envs.libero.expert.geometry import Array, gripper_down
+from envs.libero.expert.grasps import FINGER_BELOW_SITE, Grasp, grasp_pose
+from envs.libero.expert.motion import CLOSE, OPEN, Actions, grip, hold, move
+from envs.libero.expert.scene import Scene
+
+
+@dataclass(frozen=True, slots=True)
+class PickAndPlace:
+    """Grip from above, lift, carry over the target, lower until the predicate holds, let go, retreat."""
+
+    grasp: Grasp = field(default_factory=Grasp)
+    clearance: float = 0.03
+    """Metres between what is carried and what it is carried over."""
+    release: float = 0.012
+    """Height of the object's lowest point over its support when the fingers open [m]."""
+    shift: tuple[float, float] = (0.0, 0.0)
+    """Placement offset from the target's centre [m], world x and y."""
+    turn: float = 0.0
+    """Degrees by which the object is turned about the vertical while it is carried."""
+
+    def actions(self, scene: Scene, goal: Sequence[str]) -> Actions:
+        """Yield the actions that make ``goal`` (``in`` or ``on``, object, target) hold."""
+        name, target = goal[1], goal[2]
+        yield from self._pick(scene, name, target)
+        if not scene.is_gripped(name):
+            return
+        yield from self._carry_and_place(scene, goal)
+
+    def _pick(self, scene: Scene, name: str, target: str) -> Actions:
+        grip_point, yaw = grasp_pose(scene, name, self.grasp)
+        rotation = gripper_down(yaw)
+        here = scene.hand_position()
+        crossing = scene.corridor_top(here, grip_point, 0.06, ()) + FINGER_BELOW_SITE + 0.03
+        hover = grip_point.copy()
+        hover[2] = max(scene.top(name) + FINGER_BELOW_SITE + 0.03, min(crossing, here[2]))
+        if crossing > here[2] + 0.01:
+            yield from move(scene, np.array([here[0], here[1], crossing]), rotation, OPEN, tolerance=0.03)
+            hover[2] = max(hover[2], crossing)
+        yield from move(scene, hover, rotation, OPEN, steps=80, tolerance=0.015, turn_tolerance=0.12)
+        yield from move(scene, grip_point, rotation, OPEN, steps=45, tolerance=0.006)
+        yield from grip(scene, scene.body(name), grip_point, rotation)
+
+    def _carry_and_place(self, scene: Scene, goal: Sequence[str]) -> Actions:
+        name, target = goal[1], goal[2]
+        rotation = scene.hand_rotation() if self.turn == 0.0 else None
+        _, yaw = grasp_pose(scene, name, self.grasp) if rotation is None else (None, 0.0)
+        rotation = gripper_down(yaw + np.deg2rad(self.turn)) if rotation is None else rotation
+        here = scene.hand_position()
+        hang = here[2] - scene.bottom(name)
+        above = self._destination(scene, goal)
+        crossing = scene.corridor_top(here, above, 0.08, (name,))
+        carry = max(here[2] + 0.04, max(crossing, self._support(scene, target)) + self.clearance + hang)
+        yield from move(scene, np.array([here[0], here[1], carry]), rotation, CLOSE, tolerance=0.02)
+
+        def over(height: float) -> Array:
+            destination = self._destination(scene, goal)
+            offset = scene.hand_position() - scene.position(name)
+            return np.array([destination[0] + offset[0], destination[1] + offset[1], height])
+
+        yield from move(scene, lambda: over(carry), rotation, CLOSE, steps=90, tolerance=0.015)
+        hang = scene.hand_position()[2] - scene.bottom(name)
+        low = self._support(scene, target) + hang + self.release
+        done = lambda: scene.holds(goal)  # noqa: E731
+        yield from move(scene, lambda: over(low), rotation, CLOSE, steps=45, tolerance=0.008, until=done)
+        yield from hold(scene, rotation, OPEN, 9)
+        here = scene.hand_position()
+        yield from move(scene, here + [0.0, 0.0, 0.1], rotation, OPEN, steps=25, tolerance=0.03)
+        yield from hold(scene, rotation, OPEN, 10, until=done)
+
+    def _destination(self, scene: Scene, goal: Sequence[str]) -> Array:
+        return scene.position(goal[2]) + np.array([*self.shift, 0.0])
+
+    @staticmethod
+    def _support(scene: Scene, target: str) -> float:
+        """Height on which the object will rest: the floor of a region, or a body's highest point as an upper bound."""
+        if not scene.is_site(target):
+            return scene.top(target)
+        index = scene.site(target)
+        extent = np.abs(scene.data.site_xmat[index].reshape(3, 3) @ scene.model.site_size[index])
+        return float(scene.data.site_xpos[index][2] - extent[2])
