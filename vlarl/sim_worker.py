@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from vlarl.env_protocol import Env, EnvConfig, EpisodeSpec, Outcome, StepResult
+from vlarl.env_protocol import Env, EnvConfig, EnvError, EpisodeSpec, Observation, Outcome, StepResult
 
 LENGTH = struct.Struct("!Q")
 
@@ -87,6 +87,7 @@ def worker_main(connection: socket.socket, config: EnvConfig) -> None:
                 result: Any = slots[slot].reset(request)
             else:
                 result = slots[slot].step_chunk(request)
+            _check_finite(result)
         except Exception as error:  # any simulator failure is an ERROR episode, never a lost run
             broken = slots.pop(slot, None)
             if broken is not None:
@@ -94,6 +95,14 @@ def worker_main(connection: socket.socket, config: EnvConfig) -> None:
             last_line = traceback.format_exc(limit=-2).strip()
             result = error_result(f"{type(error).__name__}: {error}\n{last_line}")
         send_message(connection, (slot, result, time.process_time() - started))
+
+
+def _check_finite(result: Observation | StepResult) -> None:
+    observation = result if isinstance(result, Observation) else result.observation
+    if observation is not None and not np.isfinite(observation.state).all():
+        raise EnvError(f"the simulator's state is not finite: {observation.state}")
+    if isinstance(result, StepResult) and not np.isfinite(result.reward).all():
+        raise EnvError(f"the simulator's reward is not finite: {result.reward}")
 
 
 def nursery_main(control: socket.socket) -> None:
