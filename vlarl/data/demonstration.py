@@ -1,12 +1,19 @@
-"""One demonstrated episode, checked at construction."""
+"""One demonstrated episode, checked at construction, and what every collection of them can do."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from vlarl.errors import UserError
+
+
+class DataError(UserError):
+    """Demonstration files that cannot be read, or that do not fit together."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +76,51 @@ class Demonstration:
     def __len__(self) -> int:
         """Number of control steps T."""
         return len(self.actions)
+
+
+@dataclass(frozen=True, slots=True)
+class TaskCount:
+    """How often one task occurs in a dataset."""
+
+    suite: str
+    task: int
+    instruction: str
+    episodes: int
+    succeeded: int
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetSummary:
+    """What a dataset holds."""
+
+    episodes: int
+    frames: int
+    fps: float
+    cameras: dict[str, tuple[int, int]]
+    """Name -> (height, width)."""
+    state_width: int
+    action_width: int
+    tasks: tuple[TaskCount, ...]
+    closed: bool = True
+    """False: the writer is still running or was stopped; the complete episodes are readable all the same."""
+
+
+class DemonstrationSource(Protocol):
+    """A collection of demonstrations that is read episode by episode."""
+
+    def __len__(self) -> int:
+        """Number of episodes."""
+        ...
+
+    def __iter__(self) -> Iterator[Demonstration]: ...
+
+    def read_episode(self, episode: int, cameras: Sequence[str] | None = None) -> Demonstration:
+        """One episode, with the frames of all cameras or of some."""
+        ...
+
+    def summary(self) -> DatasetSummary:
+        """What the collection holds."""
+        ...
 
 
 def _float_matrix(name: str, value: NDArray[np.float32]) -> NDArray[np.float32]:

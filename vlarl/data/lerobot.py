@@ -11,7 +11,6 @@ Example::
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,40 +19,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vlarl.data import lerobot_format as layout
-from vlarl.data.demonstration import Demonstration
-from vlarl.data.lerobot_format import DataError
+from vlarl.data.demonstration import DataError, DatasetSummary, Demonstration, TaskCount
 from vlarl.data.lerobot_writer import LeRobotWriter
 from vlarl.files import read_json
 from vlarl.media import read_video
 
 __all__ = ["DataError", "DatasetSummary", "LeRobotDataset", "LeRobotWriter", "TaskCount"]
-
-
-@dataclass(frozen=True, slots=True)
-class TaskCount:
-    """How often one task occurs in a dataset."""
-
-    suite: str
-    task: int
-    instruction: str
-    episodes: int
-    succeeded: int
-
-
-@dataclass(frozen=True, slots=True)
-class DatasetSummary:
-    """What a dataset holds."""
-
-    episodes: int
-    frames: int
-    fps: float
-    cameras: dict[str, tuple[int, int]]
-    """Name -> (height, width)."""
-    state_width: int
-    action_width: int
-    tasks: tuple[TaskCount, ...]
-    closed: bool
-    """False: the writer is still running or was stopped; the complete episodes are readable all the same."""
 
 
 class LeRobotDataset:

@@ -18,8 +18,6 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from vlarl.errors import UserError
-
 CODEBASE_VERSION = "v3.0"
 FILES_PER_CHUNK = 1000
 DATA_FILE_MEGABYTES = 100
@@ -51,10 +49,6 @@ QUANTILES = {"q01": 0.01, "q10": 0.10, "q50": 0.50, "q90": 0.90, "q99": 0.99}
 
 Stats = dict[str, dict[str, list[Any]]]
 """Feature -> statistic -> nested list. Vectors are ``[width]``, images ``[3, 1, 1]`` in 0..1, ``count`` is ``[1]``."""
-
-
-class DataError(UserError):
-    """Demonstration files that cannot be read, or that do not fit together."""
 
 
 def camera_feature(camera: str) -> str:

@@ -22,9 +22,8 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from vlarl.data import lerobot_format as layout
-from vlarl.data.demonstration import Demonstration
+from vlarl.data.demonstration import DataError, Demonstration
 from vlarl.data.lerobot_episode import join_episodes, stage_episode, write_table
-from vlarl.data.lerobot_format import DataError
 from vlarl.files import TEMPORARY_PREFIX, atomic_write_json, fsync_tree, read_json, writing
 from vlarl.media import ENCODINGS, Quality
 
