@@ -1,0 +1,175 @@
+"""Camera images of LIBERO scenes: profile ``reference`` (stock pixels) and ``fast`` (fewer triangles, no antialiasing).
+
+Contexts are made on first use, in the process that renders: an OpenGL context does not survive a fork.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import mujoco
+import numpy as np
+
+from envs.libero.decimation import SimplifiedMesh, applied, simplify_meshes
+from envs.libero.simulator import Slot, TaskSimulator
+from vlarl.env_protocol import EnvError, UInt8Image
+
+CAMERAS = {"agentview": "agentview", "wrist": "robot0_eye_in_hand", "frontview": "frontview"}
+"""Our camera names -> LIBERO's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RenderProfile:
+    """How images are made; its name is part of every reported protocol."""
+
+    name: str
+    multisamples: int
+    """Antialiasing samples per pixel; the stock environment uses 4."""
+    min_faces: int | None = None
+    """Decorative meshes above this many faces are simplified; ``None`` keeps every triangle."""
+    target_faces: int = 0
+
+
+PROFILES = {
+    "reference": RenderProfile(name="reference", multisamples=4),
+    "fast": RenderProfile(name="fast", multisamples=0, min_faces=1200, target_faces=800),
+}
+
+_MAX_SIZE = 512
+_gl: tuple[int, Any] | None = None
+
+
+def _gl_context() -> Any:
+    """The process's OpenGL context, shared by the renderers of all tasks.
+
+    Raises:
+        EnvError: no OpenGL implementation, or one that was opened before this process was forked.
+    """
+    global _gl
+    if _gl is not None and _gl[0] != os.getpid():
+        raise EnvError(
+            "an OpenGL context was opened before this process was forked; images must be rendered in workers only"
+        )
+    if _gl is None:
+        try:
+            from mujoco.gl_context import GLContext
+
+            context = GLContext(_MAX_SIZE, _MAX_SIZE)
+            context.make_current()
+        except Exception as error:
+            raise EnvError(
+                f"no off-screen OpenGL context (MUJOCO_GL={os.environ.get('MUJOCO_GL', '')!r}): {error}. "
+                "Install one with: apt-get install libosmesa6 libegl1 libgl1-mesa-dri, then run `vlarl doctor`."
+            ) from error
+        _gl = (os.getpid(), context)
+    return _gl[1]
+
+
+class TaskRenderer:
+    """Renders the slots of one task."""
+
+    def __init__(self, task: TaskSimulator, profile: RenderProfile, resolution: int, cameras: tuple[str, ...]) -> None:
+        unknown = [name for name in cameras if name not in CAMERAS]
+        if unknown:
+            raise ValueError(f"unknown camera {unknown[0]!r}; choose from {', '.join(CAMERAS)}")
+        if not 8 <= resolution <= _MAX_SIZE:
+            raise ValueError(f"resolution {resolution} is outside 8..{_MAX_SIZE}")
+        self._gl = _gl_context()
+        self.profile = profile
+        self._model = model = task.model
+        self._viewport = mujoco.MjrRect(0, 0, resolution, resolution)
+        self._context = _make_context(model, profile, resolution, simplified_meshes(task, profile))
+        self._scene = mujoco.MjvScene(model, maxgeom=1000)
+        self._options = mujoco.MjvOption()
+        self._options.geomgroup[0] = 0  # collision shapes are hidden in the stock images
+        self._perturbation = mujoco.MjvPerturb()
+        self._cameras = {name: _fixed_camera(model, CAMERAS[name]) for name in cameras}
+        self._buffer = np.empty((resolution, resolution, 3), dtype=np.uint8)
+
+    def render(self, slot: Slot) -> dict[str, UInt8Image]:
+        """One upright ``uint8 [resolution, resolution, 3]`` image per camera of the slot's current poses."""
+        self._gl.make_current()
+        if slot.site_alpha is not None:
+            self._model.site_rgba[:, 3] = slot.site_alpha
+        return {name: self._render_camera(slot.data, camera) for name, camera in self._cameras.items()}
+
+    def _render_camera(self, data: mujoco.MjData, camera: mujoco.MjvCamera) -> UInt8Image:
+        mujoco.mjv_updateScene(
+            self._model, data, self._options, self._perturbation, camera, mujoco.mjtCatBit.mjCAT_ALL, self._scene
+        )
+        mujoco.mjr_render(self._viewport, self._scene, self._context)
+        mujoco.mjr_readPixels(self._buffer, None, self._viewport, self._context)
+        return np.ascontiguousarray(self._buffer[::-1])  # OpenGL's first row is the bottom one
+
+    def close(self) -> None:
+        """Free the renderer's OpenGL objects."""
+        if self._context is not None:
+            self._gl.make_current()
+            self._context.free()
+            self._context = None
+
+
+def _fixed_camera(model: mujoco.MjModel, name: str) -> mujoco.MjvCamera:
+    camera = mujoco.MjvCamera()
+    camera.type = mujoco.mjtCamera.mjCAMERA_FIXED
+    camera.fixedcamid = model.camera(name).id
+    return camera
+
+
+def _make_context(
+    model: mujoco.MjModel, profile: RenderProfile, resolution: int, meshes: list[SimplifiedMesh]
+) -> mujoco.MjrContext:
+    quality, screen = model.vis.quality, model.vis.global_
+    saved = quality.offsamples, quality.shadowsize, screen.offwidth, screen.offheight
+    quality.offsamples = profile.multisamples
+    if not model.light_castshadow.any():
+        quality.shadowsize = 0  # MuJoCo reserves a 64 MB shadow map even where no light casts shadows
+    screen.offwidth = screen.offheight = resolution
+    try:
+        with applied(model, meshes):
+            context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_50)
+    finally:
+        quality.offsamples, quality.shadowsize, screen.offwidth, screen.offheight = saved
+    mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, context)
+    if context.currentBuffer != mujoco.mjtFramebuffer.mjFB_OFFSCREEN:
+        raise EnvError("the OpenGL implementation offers no off-screen framebuffer; run `vlarl doctor`")
+    if context.offSamples != profile.multisamples:
+        raise EnvError(
+            f"render profile {profile.name!r} needs {profile.multisamples} samples per pixel, the OpenGL "
+            f"implementation gave {context.offSamples}; its images would not be the profile's"
+        )
+    return context
+
+
+_simplified: dict[tuple[int, str], list[SimplifiedMesh]] = {}
+
+
+def simplified_meshes(task: TaskSimulator, profile: RenderProfile) -> list[SimplifiedMesh]:
+    """The profile's replacement meshes for this task, computed once (before workers are forked, where warmed up)."""
+    if profile.min_faces is None:
+        return []
+    key = (id(task), profile.name)
+    if key not in _simplified:
+        _simplified[key] = simplify_meshes(task.model, profile.min_faces, profile.target_faces)
+    return _simplified[key]
+
+
+_renderers: dict[Any, TaskRenderer] = {}
+
+
+def get_renderer(task: TaskSimulator, profile: str, resolution: int, cameras: tuple[str, ...]) -> TaskRenderer:
+    """The process's renderer for this task and profile, made on first use."""
+    if profile not in PROFILES:
+        raise ValueError(f"unknown render profile {profile!r}; choose from {', '.join(PROFILES)}")
+    key = (os.getpid(), id(task), profile, resolution, cameras)
+    if key not in _renderers:
+        _renderers[key] = TaskRenderer(task, PROFILES[profile], resolution, cameras)
+    return _renderers[key]
+
+
+def image_shapes(resolution: int, cameras: tuple[str, ...]) -> Mapping[str, tuple[int, int, int]]:
+    """Shape of each camera's image."""
+    return {name: (resolution, resolution, 3) for name in cameras}
