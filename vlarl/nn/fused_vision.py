@@ -1,0 +1,156 @@
+"""DINOv2 and SigLIP patch features side by side, built from transformers' own vision modules.
+
+Source: OpenVLA's ``PrismaticVisionBackbone``: both towers see the same image under their own normalisation, the
+output of the second-to-last block is taken without the final norm, class and register tokens are dropped, and the
+two features of a patch are concatenated (DINOv2 first).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import Dinov2WithRegistersConfig, Dinov2WithRegistersModel, SiglipVisionConfig, SiglipVisionModel
+
+from vlarl.policies.oft_config import VisionConfig
+
+
+class ConvolutionStem(nn.Module):
+    """Strided convolutions in place of a linear patch embedding: same input, same output ``[N, D, grid, grid]``.
+
+    The first convolution has kernel 4; all have stride 2, and the last one takes the stride that is left, so
+    ``patch_size`` must be at least ``2 ** len(channels)``.
+    """
+
+    def __init__(self, channels: tuple[int, ...], hidden_size: int, patch_size: int) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        width, stride_left = 3, patch_size
+        for i, out in enumerate(channels):
+            kernel = 4 if i == 0 else 3
+            layers += [nn.Conv2d(width, out, kernel, stride=2, padding=1), nn.GroupNorm(8, out), nn.GELU()]
+            width, stride_left = out, stride_left // 2
+        if stride_left < 1 or 2 ** len(channels) * stride_left != patch_size:
+            raise ValueError(f"stem_channels: {len(channels)} halvings do not divide patch_size {patch_size}")
+        last = (3, 1) if stride_left == 2 else (stride_left, 0)
+        layers.append(nn.Conv2d(width, hidden_size, last[0], stride=stride_left, padding=last[1]))
+        self.layers = nn.Sequential(*layers)
+
+    @property
+    def weight(self) -> Tensor:
+        """The first convolution's weight: transformers reads the dtype of a patch embedding from it."""
+        return self.layers[0].weight  # pyrefly: ignore
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """``[N, 3, size, size]`` to ``[N, D, grid, grid]``."""
+        return self.layers(pixels)
+
+
+def output_of(result: Tensor | tuple[Tensor, ...]) -> Tensor:
+    """A transformer layer's hidden states: older transformers return them inside a tuple."""
+    return result[0] if isinstance(result, tuple) else result
+
+
+class DinoTower(nn.Module):
+    """DINOv2 with registers."""
+
+    def __init__(self, config: VisionConfig) -> None:
+        super().__init__()
+        tower = config.dino
+        self.model = Dinov2WithRegistersModel(
+            Dinov2WithRegistersConfig(
+                hidden_size=tower.hidden_size,
+                num_hidden_layers=tower.num_hidden_layers,
+                num_attention_heads=tower.num_attention_heads,
+                mlp_ratio=tower.intermediate_size // tower.hidden_size,
+                num_register_tokens=tower.num_register_tokens,
+                hidden_act=tower.hidden_act,
+                layer_norm_eps=tower.layer_norm_eps,
+                image_size=config.image_size,
+                patch_size=config.patch_size,
+                attn_implementation="sdpa",
+            )
+        )
+        if config.stem_channels:
+            self.model.embeddings.patch_embeddings.projection = ConvolutionStem(  # pyrefly: ignore
+                config.stem_channels, tower.hidden_size, config.patch_size
+            )
+        self.num_prefix_tokens = 1 + tower.num_register_tokens
+        self.blocks_used = tower.num_hidden_layers + 1 + config.feature_layer
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Normalised ``[N, 3, size, size]`` to ``[N, patches, hidden_size]``."""
+        hidden = self.model.embeddings(pixels)
+        for block in list(self.model.encoder.layer)[: self.blocks_used]:
+            hidden = output_of(block(hidden))
+        return hidden[:, self.num_prefix_tokens :]
+
+
+class SiglipTower(nn.Module):
+    """SigLIP's vision transformer."""
+
+    def __init__(self, config: VisionConfig) -> None:
+        super().__init__()
+        tower = config.siglip
+        self.model = SiglipVisionModel(
+            SiglipVisionConfig(
+                hidden_size=tower.hidden_size,
+                num_hidden_layers=tower.num_hidden_layers,
+                num_attention_heads=tower.num_attention_heads,
+                intermediate_size=tower.intermediate_size,
+                hidden_act=tower.hidden_act,
+                layer_norm_eps=tower.layer_norm_eps,
+                image_size=config.image_size,
+                patch_size=config.patch_size,
+                vision_use_head=False,
+                attn_implementation="sdpa",
+            )
+        )
+        if config.stem_channels:
+            stem = ConvolutionStem(config.stem_channels, tower.hidden_size, config.patch_size)
+            self.transformer.embeddings.patch_embedding = stem
+        self.blocks_used = tower.num_hidden_layers + 1 + config.feature_layer
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Normalised ``[N, 3, size, size]`` to ``[N, patches, hidden_size]``."""
+        hidden = self.transformer.embeddings(pixels)
+        for block in list(self.transformer.encoder.layers)[: self.blocks_used]:
+            hidden = output_of(block(hidden, attention_mask=None))
+        return hidden
+
+    @property
+    def transformer(self) -> Any:
+        """Embeddings and encoder; transformers 4 wraps them once more."""
+        return getattr(self.model, "vision_model", self.model)
+
+
+class FusedVision(nn.Module):
+    """Both towers on ``uint8`` images.
+
+    Example::
+
+        features = FusedVision(config)(torch.zeros(2, 128, 128, 3, dtype=torch.uint8))  # [2, 16, 128]
+    """
+
+    def __init__(self, config: VisionConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.dino = DinoTower(config)
+        self.siglip = SiglipTower(config)
+        for name, tower in (("dino", config.dino), ("siglip", config.siglip)):
+            self.register_buffer(f"{name}_scale", _column([1 / (255 * s) for s in tower.pixel_std]), persistent=False)
+            shift = [-m / s for m, s in zip(tower.pixel_mean, tower.pixel_std, strict=True)]
+            self.register_buffer(f"{name}_shift", _column(shift), persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """``uint8`` or float 0..255 ``[N, size, size, 3]`` to ``[N, patches, dino + siglip]``."""
+        pixels = images.permute(0, 3, 1, 2).contiguous().to(self.dino_scale.dtype)
+        dino = self.dino(pixels * self.dino_scale + self.dino_shift)
+        siglip = self.siglip(pixels * self.siglip_scale + self.siglip_shift)
+        return torch.cat((dino, siglip), dim=-1)
+
+
+def _column(values: list[float]) -> Tensor:
+    """Three numbers as ``[1, 3, 1, 1]``."""
+    return torch.tensor(values, dtype=torch.float32).view(1, 3, 1, 1)

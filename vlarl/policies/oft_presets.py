@@ -1,0 +1,83 @@
+"""Named sizes of the OpenVLA-OFT policy: the compact ones that are trained from scratch on a CPU.
+
+Statistics are placeholders here (the identity on [-1, 1]); ``vlarl sft`` replaces them by those of its data.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from vlarl.errors import ConfigError, unknown_name
+from vlarl.policies.oft_config import (
+    ImageConfig,
+    LanguageConfig,
+    OpenVlaOftConfig,
+    PromptConfig,
+    QuantileStatistics,
+    TowerConfig,
+    VisionConfig,
+)
+
+TEXT_PIECES = 256
+NUM_BINS = 256
+
+
+def compact(
+    *,
+    width: int = 128,
+    layers: int = 4,
+    heads: int = 4,
+    intermediate: int = 256,
+    tower: int = 64,
+    stem: tuple[int, ...] = (16, 32, 64, 64),
+    rope_theta: float = 10000.0,
+) -> OpenVlaOftConfig:
+    """A compact policy for two 128 px cameras and LIBERO's proprioception.
+
+    Patches of 32 px keep the sequence short (about 105 tokens), which is what decides the cost on a CPU. With
+    patches this large a linear embedding would have to learn every texture from a few demonstrations, hence the
+    convolution stem. RoPE positions and zeroed placeholders are as published.
+    """
+    vision_tower = TowerConfig(
+        hidden_size=tower, num_hidden_layers=2, num_attention_heads=max(1, tower // 32), intermediate_size=2 * tower
+    )
+    vocabulary = TEXT_PIECES + NUM_BINS
+    return OpenVlaOftConfig(
+        vision=VisionConfig(
+            image_size=128, patch_size=32, dino=vision_tower, siglip=vision_tower, stem_channels=stem, feature_layer=-2
+        ),
+        language=LanguageConfig(
+            hidden_size=width,
+            intermediate_size=intermediate,
+            num_hidden_layers=layers,
+            num_attention_heads=heads,
+            num_key_value_heads=heads,
+            vocab_size=vocabulary + 64,
+            rope_theta=rope_theta,
+        ),
+        projector_hidden_size=2 * width,
+        cameras=("agentview", "wrist"),
+        action_statistics=QuantileStatistics(low=(-1.0,) * 7, high=(1.0,) * 7, mask=(True,) * 7),
+        proprio_statistics=QuantileStatistics(low=(-1.0,) * 8, high=(1.0,) * 8),
+        gripper="signed",
+        image=ImageConfig(),
+        prompt=PromptConfig(template="{instruction}?", max_tokens=32, stop_id=2, pad_id=vocabulary),
+    )
+
+
+PRESETS = {
+    "small": compact(),
+    "medium": compact(width=160, heads=5, intermediate=320, tower=96, stem=(24, 48, 96, 96)),
+    "tiny": replace(compact(width=32, layers=2, heads=2, intermediate=64, tower=16, stem=(8, 16))),
+}
+
+
+def preset(name: str) -> OpenVlaOftConfig:
+    """The configuration of that name.
+
+    Raises:
+        ConfigError: there is none; the message names the nearest.
+    """
+    if name not in PRESETS:
+        raise ConfigError(unknown_name("policy configuration", name, PRESETS))
+    return PRESETS[name]
