@@ -75,3 +75,34 @@ class TorchPolicy(Policy, Protocol):
     def trainable_parameters(self) -> list[nn.Parameter]:
         """What reinforcement learning updates; frozen parts are left out."""
         ...
+
+
+def load_policy(source: str | Path, *, seed: int = 0) -> TorchPolicy:
+    """Load a checkpoint folder, or build a fresh policy from ``"package.module:Class"``.
+
+    The class is the one that the folder's ``config.json`` names (``policy_class``); a published OpenVLA folder
+    (``model_type`` "openvla") needs no such field.
+
+    Raises:
+        CheckpointError: no such folder, no ``config.json``, or no class named in it.
+    """
+    from vlarl.errors import CheckpointError
+    from vlarl.files import read_json
+    from vlarl.resolve import resolve
+
+    text = str(source)
+    if ":" in text and not Path(text).exists():
+        return resolve(text, "policies")(seed=seed)
+    config_file = Path(source) / "config.json"
+    if not config_file.is_file():
+        raise CheckpointError(f"{config_file} does not exist; expected a checkpoint folder that holds one")
+    config = read_json(config_file)
+    name = config.get("policy_class")
+    if name is None and config.get("model_type") == "openvla":
+        name = "vlarl.policies.openvla_oft:OpenVlaOft"
+    if not name:
+        raise CheckpointError(
+            f"{config_file}: field 'policy_class' is missing and 'model_type' is {config.get('model_type')!r}; "
+            "expected 'policy_class': \"package.module:Class\", or 'model_type': \"openvla\""
+        )
+    return resolve(name, "policies").from_pretrained(source)

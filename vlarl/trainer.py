@@ -16,23 +16,28 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from vlarl.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
 from vlarl.collector import Collector
 from vlarl.config import TrainConfig
 from vlarl.env_protocol import EpisodeSpec, Outcome, TaskInfo
 from vlarl.errors import ConfigError
 from vlarl.evaluate import evaluate, pick
-from vlarl.files import atomic_write_json
 from vlarl.learner import Learner
+from vlarl.media import side_by_side, write_video
 from vlarl.policy import Decoding, TorchPolicy
 from vlarl.progress import Display
 from vlarl.results import write_result
 from vlarl.reward import score_all
 from vlarl.runner import LocalRunner
 from vlarl.specs import training_groups
-from vlarl.tracking import JsonlTracker
+from vlarl.tracking import make_tracker
 from vlarl.types import Trajectory, stack_trajectories
 from vlarl.worker_pool import WorkerPool
+
+VIDEO_FPS = 20
+"""Control rate of the simulators at hand [Hz]: one frame per control step plays at true speed."""
 
 
 def select_tasks(config: TrainConfig) -> list[TaskInfo]:
@@ -75,7 +80,7 @@ class Trainer:
         self.train_seconds = 0.0
         if resume:
             self._restore()
-        self.tracker = JsonlTracker(folder / "metrics.jsonl", keep_before=self.iteration)
+        self.tracker = make_tracker(folder, resume_step=self.iteration if resume else None)
 
     def fit(self) -> None:
         """Evaluate, train, evaluate, save."""
@@ -210,8 +215,6 @@ class Trainer:
 
     def _record_videos(self, trajectories: Sequence[Trajectory]) -> None:
         """Replay one success and one failure of the evaluation with every frame rendered: equal specs, equal episodes."""
-        from vlarl.media import side_by_side_episode, write_video
-
         wanted = {o.value: pick(trajectories, o) for o in (Outcome.SUCCESS, Outcome.TRUNCATED, Outcome.FAILURE)}
         specs = {name: spec for name, spec in wanted.items() if spec is not None}
         self.display.phase("videos", len(specs))
@@ -222,7 +225,9 @@ class Trainer:
             episodes = collector.collect(specs.values(), decoding, on_episode=self.display.episode)
         for name, episode in zip(specs, episodes, strict=True):
             label = "success" if name == "success" else "failure"
-            write_video(self.folder / "videos" / f"{label}.mp4", side_by_side_episode(episode.frames), fps=20)
+            cameras = [np.stack([frame[camera] for frame in episode.frames]) for camera in episode.frames[0]]
+            enlarged = side_by_side(*cameras).repeat(2, axis=1).repeat(2, axis=2)
+            write_video(self.folder / "videos" / f"{label}.mp4", enlarged, fps=VIDEO_FPS)
 
     def _pool(self, env: Any, *, workers: int | None = None, slots: int | None = None) -> WorkerPool:
         rollout = self.config.rollout
@@ -235,9 +240,18 @@ class Trainer:
         )
 
     def _save(self) -> None:
-        meta = {"num_updates": self.learner.num_updates, "train_seconds": self.train_seconds}
         save_checkpoint(
-            self.folder, self.iteration, self.policy.state_dict(), self.learner.optimizer.state_dict(), meta
+            self.folder,
+            self.iteration,
+            self.policy.state_dict(),
+            self.learner.optimizer.state_dict(),
+            {
+                "iteration": self.iteration,
+                "num_updates": self.learner.num_updates,
+                "train_seconds": self.train_seconds,
+            },
+            keep=2,
+            write_extra=self.policy.save_pretrained,
         )
 
     def _restore(self) -> None:
@@ -264,8 +278,3 @@ def _groups_with_signal(trajectories: Sequence[Trajectory]) -> int:
         if t.outcome is not Outcome.ERROR:
             seen.setdefault(t.spec.group, set()).add(t.succeeded)
     return sum(len(results) == 2 for results in seen.values())
-
-
-def write_run_info(folder: Path, info: dict[str, Any]) -> None:
-    """Record versions, machine and command of a run beside its config."""
-    atomic_write_json(folder / "run.json", info)

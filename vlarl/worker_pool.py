@@ -98,6 +98,14 @@ class WorkerPool:
         """Process ids of the living workers, in worker order."""
         return [worker.pid for worker in self._workers]
 
+    def memory_bytes(self) -> int:
+        """Memory of the nursery and its workers, pages they share counted once (proportional set size)."""
+        total = 0
+        for pid in [self._nursery.pid, *self.worker_pids()]:
+            with contextlib.suppress(OSError), open(f"/proc/{pid}/smaps_rollup") as rollup:
+                total += sum(int(line.split()[1]) * 1024 for line in rollup if line.startswith("Pss:"))
+        return total
+
     def close(self) -> None:
         """End all processes; calling it twice is allowed."""
         for worker in self._workers:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.support.faulty_env import FaultyConfig
-from tests.support.tiny_policy import TinyPolicy
+from vlarl.policies.state_mlp import StateMlp
 from vlarl.collector import Collector, TooManyErrors
 from vlarl.env_protocol import Outcome
 from vlarl.policy import Decoding
@@ -28,7 +28,7 @@ def play(specs, *, workers=2, slots=4, watchdog=30.0, max_error_fraction=1.0):
     with WorkerPool(
         FaultyConfig(), tasks=[], workers=workers, num_slots=slots, watchdog_seconds=watchdog
     ) as pool:
-        trajectories = Collector(TinyPolicy(), pool, max_error_fraction=max_error_fraction).collect(specs, Decoding())
+        trajectories = Collector(StateMlp(), pool, max_error_fraction=max_error_fraction).collect(specs, Decoding())
         return trajectories, pool.deaths
 
 

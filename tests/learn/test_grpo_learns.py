@@ -3,7 +3,7 @@
 import torch
 
 from envs.toy import ToyConfig
-from tests.support.tiny_policy import TinyPolicy
+from vlarl.policies.state_mlp import StateMlp
 from vlarl.collector import Collector
 from vlarl.learner import Learner, LearnerConfig
 from vlarl.objectives.grpo import GrpoConfig
@@ -17,7 +17,7 @@ from vlarl.worker_pool import WorkerPool
 
 def test_grpo_raises_success_on_the_toy_task():
     torch.set_num_threads(1)
-    policy, config = TinyPolicy(), ToyConfig()
+    policy, config = StateMlp(), ToyConfig()
     learner = Learner(policy, GrpoConfig(keep_low=0.01, keep_high=0.99).build(), LearnerConfig(learning_rate=1e-2))
     tasks = config.task_specs("toy")[:1]
     success = []

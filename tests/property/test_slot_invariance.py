@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from envs.toy import ToyConfig
-from tests.support.tiny_policy import TinyPolicy
+from vlarl.policies.state_mlp import StateMlp
 from vlarl.collector import Collector
 from vlarl.policy import Decoding
 from vlarl.specs import training_groups
@@ -17,7 +17,7 @@ def play(workers: int, slots: int):
     config = ToyConfig()
     specs = training_groups(config.task_specs("toy"), split="official", groups=5, group_size=4, seed=1, iteration=2)
     with WorkerPool(config, tasks=[], workers=workers, num_slots=slots) as pool:
-        return Collector(TinyPolicy(), pool).collect(specs, Decoding(temperature=1.2))
+        return Collector(StateMlp(), pool).collect(specs, Decoding(temperature=1.2))
 
 
 @pytest.fixture(scope="module")

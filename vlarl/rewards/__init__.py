@@ -1,1 +1,1 @@
-"""Reward terms, one file each."""
+"""Reward terms, one file each: a config dataclass with ``build()`` and the term itself."""
