@@ -19,22 +19,24 @@ from vlarl.policies.oft_config import VisionConfig
 class ConvolutionStem(nn.Module):
     """Strided convolutions in place of a linear patch embedding: same input, same output ``[N, D, grid, grid]``.
 
-    The first convolution has kernel 4; all have stride 2, and the last one takes the stride that is left, so
-    ``patch_size`` must be at least ``2 ** len(channels)``.
+    The first convolution takes disjoint 4 x 4 pixels, each further one halves the side, so ``patch_size`` must be
+    ``4 * 2 ** len(channels)``.
     """
 
     def __init__(self, channels: tuple[int, ...], hidden_size: int, patch_size: int) -> None:
         super().__init__()
+        if patch_size != 4 * 2 ** len(channels):
+            raise ValueError(
+                f"vision.stem_channels: {len(channels)} widths make patches of {4 * 2 ** len(channels)} px; "
+                f"vision.patch_size is {patch_size}"
+            )
         layers: list[nn.Module] = []
-        width, stride_left = 3, patch_size
+        width = 3
         for i, out in enumerate(channels):
-            kernel = 4 if i == 0 else 3
-            layers += [nn.Conv2d(width, out, kernel, stride=2, padding=1), nn.GroupNorm(8, out), nn.GELU()]
-            width, stride_left = out, stride_left // 2
-        if stride_left < 1 or 2 ** len(channels) * stride_left != patch_size:
-            raise ValueError(f"stem_channels: {len(channels)} halvings do not divide patch_size {patch_size}")
-        last = (3, 1) if stride_left == 2 else (stride_left, 0)
-        layers.append(nn.Conv2d(width, hidden_size, last[0], stride=stride_left, padding=last[1]))
+            layers.append(nn.Conv2d(width, out, 4, stride=4) if i == 0 else nn.Conv2d(width, out, 3, 2, padding=1))
+            layers += [nn.GroupNorm(8, out), nn.GELU()]
+            width = out
+        layers.append(nn.Conv2d(width, hidden_size, 3, stride=2, padding=1))
         self.layers = nn.Sequential(*layers)
 
     @property

@@ -138,8 +138,8 @@ def model_card(config: OpenVlaOftConfig, state: Mapping[str, Tensor], card: Mapp
         "",
         f"OpenVLA-OFT with discrete action tokens, {count / 1e6:.2f} M parameters: DINOv2 + SigLIP towers of width "
         f"{vision.dino.hidden_size} + {vision.siglip.hidden_size} on {vision.image_size} px images "
-        f"({vision.num_patches} patches, cameras {', '.join(config.cameras)}), Llama of width {language.hidden_size} and "
-        f"{language.num_hidden_layers} layers with bidirectional attention, chunks of {config.chunk} actions.",
+        f"({vision.num_patches} patches, cameras {', '.join(config.cameras)}), Llama of width {language.hidden_size} "
+        f"and {language.num_hidden_layers} layers with bidirectional attention, chunks of {config.chunk} actions.",
         "",
         "Load it with `vlarl.policies.openvla_oft.OpenVlaOft.from_pretrained(folder)`, or name the folder on the "
         "command line: `vlarl eval FOLDER --suite libero_object`.",

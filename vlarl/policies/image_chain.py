@@ -31,7 +31,7 @@ def prepare_image(image: UInt8Image, config: ImageConfig, size: int) -> UInt8Ima
         image = image[:, ::-1]
     if image.shape[:2] != (size, size):
         raise ValueError(
-            f"the camera delivers {image.shape[0]} x {image.shape[1]} pixels; this policy was trained on {size} x {size} "
-            f"and its image chain has no resize. Render at {size} x {size}."
+            f"the camera delivers {image.shape[0]} x {image.shape[1]} pixels; this policy was trained on "
+            f"{size} x {size} and its image chain has no resize. Render at {size} x {size}."
         )
     return np.ascontiguousarray(image)

@@ -29,7 +29,7 @@ def compact(
     heads: int = 4,
     intermediate: int = 256,
     tower: int = 64,
-    stem: tuple[int, ...] = (16, 32, 64, 64),
+    stem: tuple[int, ...] = (32, 64, 64),
     rope_theta: float = 10000.0,
 ) -> OpenVlaOftConfig:
     """A compact policy for two 128 px cameras and LIBERO's proprioception.
@@ -67,8 +67,8 @@ def compact(
 
 PRESETS = {
     "small": compact(),
-    "medium": compact(width=160, heads=5, intermediate=320, tower=96, stem=(24, 48, 96, 96)),
-    "tiny": replace(compact(width=32, layers=2, heads=2, intermediate=64, tower=16, stem=(8, 16))),
+    "medium": compact(width=160, heads=5, intermediate=320, tower=96, stem=(32, 64, 96)),
+    "tiny": replace(compact(width=32, layers=2, heads=2, intermediate=64, tower=16, stem=(8, 16, 16))),
 }
 
 
