@@ -161,7 +161,8 @@ class ExactController:
             mujoco.mj_jacSite(self._model, data, self._jacp, self._jacr, arm.site)
             mujoco.mj_fullM(self._model, data, self._mass)
             linear, angular = np.dot(self._jacp, data.qvel), np.dot(self._jacr, data.qvel)
-            jac_pos, jac_rot = self._jacp[:, arm.dofs].copy(), self._jacr[:, arm.dofs].copy()
+            # np.array keeps the memory layout that indexing left, as in robosuite: BLAS rounds by layout.
+            jac_pos, jac_rot = np.array(self._jacp[:, arm.dofs]), np.array(self._jacr[:, arm.dofs])
             mass = self._mass[arm.dofs, :][:, arm.dofs]
             joints, velocities = data.qpos[arm.qpos], data.qvel[arm.dofs]
         if substep == 0:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from envs.libero.expert.goals import Goal
-from envs.libero.expert.grasps import MAX_WIDTH, Grasp, grasp_width
+from envs.libero.expert.grasps import MAX_WIDTH, Grasp, grasp_width, is_obstructed
 from envs.libero.expert.motion import Actions
 from envs.libero.expert.pick_place import PickAndPlace
 from envs.libero.expert.scene import Scene
@@ -27,18 +27,26 @@ def candidates(scene: Scene, goal: Goal) -> Iterator[Skill]:
 
 
 def _placements(scene: Scene, goal: Goal) -> Iterator[Skill]:
+    choices = grasps(scene, goal[1])
     for clearance, release in ((0.03, 0.012), (0.06, 0.04), (0.03, 0.0)):
-        for grasp in grasps(scene, goal[1]):
+        for grasp in choices:
             yield PickAndPlace(grasp=grasp, clearance=clearance, release=release)
 
 
-def grasps(scene: Scene, name: str) -> Iterator[Grasp]:
-    """Grasps from above: across the narrow side where the fingers fit, else (or afterwards) over the rim."""
-    for angle in (0.0, 90.0, 45.0, -45.0):
+def grasps(scene: Scene, name: str) -> list[Grasp]:
+    """Grasps from above: across the narrow side where the fingers fit, else (or afterwards) over the rim.
+
+    Grasps whose fingers would come down on a neighbour are moved to the end.
+    """
+    found: list[Grasp] = []
+    for angle in (0.0, 90.0, 45.0, -45.0, 20.0, -20.0):
         if grasp_width(scene, name, Grasp(angle=angle)) <= MAX_WIDTH:
-            for height in (0.0, -0.01, 0.012):
-                yield Grasp(angle=angle, height=height)
+            found += [Grasp(angle=angle, height=h, along=a) for h, a in _SHIFTS]
     if grasp_width(scene, name, Grasp()) > 0.05:
         for height in (0.0, -0.01, 0.008):
-            for azimuth in (90.0, -90.0, 0.0, 180.0, 45.0, -45.0, 135.0, -135.0):
-                yield Grasp(kind="rim", angle=azimuth, height=height)
+            found += [Grasp(kind="rim", angle=azimuth, height=height) for azimuth in _AZIMUTHS]
+    return sorted(found, key=lambda grasp: is_obstructed(scene, name, grasp))
+
+
+_SHIFTS = ((0.0, 0.0), (0.0, 0.02), (0.0, -0.02), (-0.01, 0.0), (0.012, 0.0))
+_AZIMUTHS = (90.0, -90.0, 0.0, 180.0, 45.0, -45.0, 135.0, -135.0)

@@ -10,7 +10,6 @@ import numpy as np
 
 from envs.libero.expert.candidates import Skill, candidates
 from envs.libero.expert.goals import Goal, subgoals
-from envs.libero.expert.motion import Actions
 from envs.libero.expert.scene import Scene, Simulator
 
 LIFTED = 0.02

@@ -29,6 +29,8 @@ class Grasp:
     angle: float = 0.0
     height: float = 0.0
     """Metres added to the default height of the grip."""
+    along: float = 0.0
+    """Across grasps: metres by which the grip is moved along the object's other side."""
     inset: float = 0.006
     """Rim grasps: metres from the outermost point to the middle of the wall."""
 
@@ -56,6 +58,7 @@ def grasp_pose(scene: Scene, name: str, grasp: Grasp) -> tuple[Array, float]:
         axis = closing_axis(yaw)
         side = np.array([axis[1], -axis[0], 0.0])
         middle = sum(a * (float((near @ a).min()) + float((near @ a).max())) / 2.0 for a in (axis, side))
+        middle = middle + grasp.along * side
         return np.array([middle[0], middle[1], height]), yaw
     azimuth = np.deg2rad(grasp.angle)
     direction = np.array([np.cos(azimuth), np.sin(azimuth), 0.0])
@@ -76,3 +79,20 @@ def grasp_width(scene: Scene, name: str, grasp: Grasp) -> float:
     target, yaw = grasp_pose(scene, name, grasp)
     near = scene.points(scene.body(name), target[2] - 0.015, target[2] + 0.015)
     return float(np.ptp(near @ closing_axis(yaw))) if len(near) else 0.0
+
+
+def is_obstructed(scene: Scene, name: str, grasp: Grasp) -> bool:
+    """Whether another object stands where the open fingers or the palm would come down."""
+    target, yaw = grasp_pose(scene, name, grasp)
+    axis = closing_axis(yaw)
+    side = np.array([axis[1], -axis[0], 0.0])
+    for other in scene.object_names:
+        if other == name:
+            continue
+        offset = scene.points(scene.body(other)) - target
+        a, s, height = np.abs(offset @ axis), np.abs(offset @ side), offset[:, 2]
+        fingers = (a > 0.034) & (a < 0.06) & (s < 0.014) & (height > -0.015)
+        palm = (a < 0.11) & (s < 0.035) & (height > 0.035)
+        if bool(np.any(fingers | palm)):
+            return True
+    return False

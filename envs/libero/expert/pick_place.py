@@ -73,7 +73,7 @@ class PickAndPlace:
         yield from move(scene, lambda: over(low), rotation, CLOSE, steps=45, tolerance=0.008, until=done)
         yield from hold(scene, rotation, OPEN, 9)
         here = scene.hand_position()
-        yield from move(scene, here + [0.0, 0.0, 0.1], rotation, OPEN, steps=25, tolerance=0.03)
+        yield from move(scene, here + np.array([0.0, 0.0, 0.1]), rotation, OPEN, steps=25, tolerance=0.03)
         yield from hold(scene, rotation, OPEN, 10, until=done)
 
     def _destination(self, scene: Scene, goal: Sequence[str]) -> Array:

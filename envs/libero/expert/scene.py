@@ -35,8 +35,8 @@ class Simulator(Protocol):
         """Whether the benchmark's goal holds now."""
         ...
 
-    def predicate(self, state: Sequence[str]) -> bool:
-        """Whether one goal predicate, such as ``("on", "bowl_1", "plate_1")``, holds now."""
+    def predicate(self, state: list[str]) -> bool:
+        """Whether one goal predicate, such as ``["on", "bowl_1", "plate_1"]``, holds now."""
         ...
 
     def snapshot(self) -> Any:
@@ -69,10 +69,12 @@ class Scene:
 
     @property
     def model(self) -> Any:
+        """Compiled MuJoCo model."""
         return self.simulator.model
 
     @property
     def data(self) -> Any:
+        """MuJoCo state of the simulator's slot."""
         return self.simulator.data
 
     # -- names ---------------------------------------------------------------------------------------------------
@@ -161,6 +163,10 @@ class Scene:
     def _geom_points(self, geom: int) -> np.ndarray:
         kind, size = int(self.model.geom_type[geom]), self.model.geom_size[geom]
         corners = np.array([[x, y, z] for x in (-1.0, 1.0) for y in (-1.0, 1.0) for z in (-1.0, 1.0)])
+        if kind == mujoco.mjtGeom.mjGEOM_BOX:
+            # About one point per 2 cm, so that nothing as wide as a finger slips between two points.
+            axes = [np.linspace(-s, s, int(np.clip(np.ceil(s / 0.01) + 1, 2, 8))) for s in size]
+            return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
         if kind == mujoco.mjtGeom.mjGEOM_MESH:
             mesh = int(self.model.geom_dataid[geom])
             start, count = int(self.model.mesh_vertadr[mesh]), int(self.model.mesh_vertnum[mesh])
@@ -256,4 +262,4 @@ class Scene:
 
     def holds(self, goal: Sequence[str]) -> bool:
         """Whether a goal predicate holds."""
-        return bool(self.simulator.predicate(goal))
+        return bool(self.simulator.predicate(list(goal)))
