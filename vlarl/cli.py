@@ -55,10 +55,12 @@ def parse(options_class: type[Any], arguments: Sequence[str], *, command: str, d
     """Read flags into a dataclass; a wrong flag prints the nearest one and exits with 2."""
     import tyro
 
+    from vlarl.flags import split_lists
+
     return tyro.cli(
         options_class,
         prog=f"vlarl {command}",
-        args=list(arguments),
+        args=split_lists(arguments),
         description=plain_description(description or ""),
     )
 

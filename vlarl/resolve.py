@@ -14,18 +14,19 @@ file names and the first docstring line through ``ast``: nothing is imported.
 from __future__ import annotations
 
 import ast
-import hashlib
 import importlib
+import importlib.abc
 import importlib.util
 import inspect
 import sys
 from dataclasses import dataclass
 from importlib import metadata
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from vlarl.errors import MissingExtraError, NameNotFoundError, UserError, nearest, unknown_name
+from vlarl.errors import MissingExtraError, NameNotFoundError, nearest, unknown_name
 
 PACKAGES = {
     "policies": "vlarl.policies",
@@ -56,6 +57,10 @@ EXTRAS = {
     "cyclonedds": "robot",
 }
 """Top-level import name -> the extra of ours that installs it."""
+
+
+FILE_MODULE_PREFIX = "vlarl_file_"
+"""Modules loaded by path are called this plus their path in hexadecimal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,8 +226,8 @@ def missing_extra(module: str, needed_by: str) -> MissingExtraError:
 def load_file(path: str | Path) -> ModuleType:
     """Import a Python file by its path, once per file.
 
-    The module is registered under a name made from the absolute path, so that classes defined in it can be
-    pickled to worker processes which load the same file.
+    The module's name holds the path, so that objects of its classes can be sent to worker processes: unpickling
+    them there imports the same file (see ``FileFinder``).
 
     Raises:
         NameNotFoundError: no such file.
@@ -234,25 +239,35 @@ def load_file(path: str | Path) -> ModuleType:
         guess = nearest(file.name, siblings)
         tail = f" Did you mean {file.parent / guess}?" if guess else ""
         raise NameNotFoundError(f"no file {file}.{tail}")
-    name = f"vlarl_file_{hashlib.sha256(str(file).encode()).hexdigest()[:12]}_{file.stem}"
-    if name in sys.modules:
-        return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, file)
-    if spec is None or spec.loader is None:
-        raise UserError(f"{file} is not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
     try:
-        spec.loader.exec_module(module)
+        return importlib.import_module(FILE_MODULE_PREFIX + str(file).encode().hex())
     except ModuleNotFoundError as error:
-        del sys.modules[name]
         if (error.name or "").partition(".")[0] in EXTRAS:
             raise missing_extra(error.name or "", needed_by=str(file)) from error
         raise
-    except BaseException:
-        del sys.modules[name]
-        raise
-    return module
+
+
+def file_of_module(name: str) -> str | None:
+    """The path behind the name of a module made by ``load_file``; None for any other module."""
+    if not name.startswith(FILE_MODULE_PREFIX):
+        return None
+    try:
+        return bytes.fromhex(name.removeprefix(FILE_MODULE_PREFIX)).decode()
+    except ValueError:
+        return None
+
+
+class FileFinder(importlib.abc.MetaPathFinder):
+    """Lets ``import`` find modules named by ``load_file``, in this process and in any that imports this module."""
+
+    def find_spec(self, fullname: str, path: object = None, target: object = None) -> ModuleSpec | None:
+        """The file that the name stands for."""
+        file = file_of_module(fullname)
+        return importlib.util.spec_from_file_location(fullname, file) if file and Path(file).is_file() else None
+
+
+if not any(isinstance(finder, FileFinder) for finder in sys.meta_path):
+    sys.meta_path.append(FileFinder())
 
 
 def _plugins(kind: str) -> list[Listed]:
