@@ -199,12 +199,14 @@ def imitation_sentence(run: RunFolder, after: Counted | None) -> str:
         return ""
     row, best = max(known, key=lambda pair: pair[1].rate.value)
     change = after.minus(best)
-    verdict = "better than" if change.low > 0 else "worse than" if change.high < 0 else "not measurably different from"
-    return (
-        f"The trained policy is {verdict} the best imitation here ({float(row['demonstrations_per_task']):g} "
-        f"demonstrations per task, {percent(best.rate.value)}): {points(change)} points. Where demonstrations are "
-        "cheap, more of them are the simpler way to that number; reinforcement learning needs a success signal instead."
-    )
+    given = f"{float(row['demonstrations_per_task']):g} demonstrations per task give {percent(best.rate.value)}"
+    if change.low > 0:
+        verdict = f"The trained policy is better than the best imitation measured: {given}"
+    elif change.high < 0:
+        verdict = f"Imitation alone does better where demonstrations are to be had: {given}"
+    else:
+        verdict = f"Imitation alone reaches what the trained policy does where demonstrations are to be had: {given}"
+    return f"{verdict}; the trained policy stands at {points(change)} points from that."
 
 
 def time_rows(metrics: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:

@@ -126,7 +126,7 @@ def read_run_folder(folder: str | Path) -> RunFolder:
             run.missing.append(f"eval_{when}.json is not there: no success rate {when} training can be given.")
     _read_metrics(run)
     _read_imitation(run)
-    run.videos = sorted((run.folder / "videos").glob("*.mp4"))
+    run.videos = sorted((run.folder / "videos").glob("*.mp4"), key=lambda path: ("success" not in path.stem, path.stem))
     if not run.videos:
         run.missing.append("videos/ holds no mp4: no episode can be shown.")
     return run
