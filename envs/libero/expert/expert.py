@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -174,10 +174,12 @@ class Expert:
                 break
         return steps, monitor.held
 
-    def perform(self, init_state: int, plan: Sequence[PlanStep], *, noise: float = 0.0, seed: int = 0) -> Performance:
+    def perform(
+        self, init_state: int, plan: Sequence[PlanStep], *, noise: float = 0.0, seed: Sequence[int] = (0,)
+    ) -> Performance:
         """Run a plan as one continuous episode from the recorded initial state."""
         self.simulator.reset(init_state)
-        disturbance = CorrelatedNoise(noise, np.random.default_rng(seed)) if noise > 0.0 else None
+        disturbance = CorrelatedNoise(noise, np.random.default_rng(list(seed))) if noise > 0.0 else None
         actions: list[np.ndarray] = []
         executed: list[np.ndarray] = []
         held, succeeded = True, False
@@ -205,7 +207,9 @@ class Expert:
             held=held,
         )
 
-    def demonstrate(self, init_state: int, *, noise: float = 0.0, seed: int = 0, tries: int = 3) -> Performance | None:
+    def demonstrate(
+        self, init_state: int, *, noise: float = 0.0, seed: Sequence[int] = (0,), tries: int = 3
+    ) -> Performance | None:
         """A clean episode from ``init_state``, or None when the expert cannot do it.
 
         The noisy episode is repeated with other noise, then with half of it, and is noise-free in the end: the plan
@@ -216,19 +220,7 @@ class Expert:
             return None
         scales = [noise] * tries + [noise / 2.0] * tries if noise > 0.0 else []
         for attempt, scale in enumerate([*scales, 0.0]):
-            performance = self.perform(init_state, plan, noise=scale, seed=seed + 7919 * attempt)
+            performance = self.perform(init_state, plan, noise=scale, seed=[*seed, attempt])
             if performance.is_clean:
                 return performance
         return None
-
-    def replay(self, performance: Performance, observe: Callable[[], None] | None = None) -> bool:
-        """Execute a performance's actions again from its initial state and report whether the goal held at the end.
-
-        ``observe`` is called before every step: the place to render.
-        """
-        self.simulator.reset(performance.init_state)
-        for action in performance.executed:
-            if observe is not None:
-                observe()
-            self.simulator.step(action)
-        return self.simulator.success()
