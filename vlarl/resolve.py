@@ -223,6 +223,28 @@ def missing_extra(module: str, needed_by: str) -> MissingExtraError:
     return MissingExtraError(f"{needed_by} needs {module!r}, which is not installed. Install it with: {fix}")
 
 
+def find_config_class(module: ModuleType, method: str) -> type[Any]:
+    """The one public dataclass of a module that has ``method``, whatever it is called (``LiberoConfig``, ...).
+
+    Raises:
+        NameNotFoundError: there is none, or more than one.
+    """
+    found = [
+        value
+        for name, value in vars(module).items()
+        if isinstance(value, type)
+        and not name.startswith("_")
+        and hasattr(value, "__dataclass_fields__")
+        and hasattr(value, method)
+        and value.__module__.startswith(module.__name__)
+    ]
+    if len(found) != 1:
+        what = ", ".join(cls.__name__ for cls in found) or "none"
+        where = module.__file__ or module.__name__
+        raise NameNotFoundError(f"{where} should define one dataclass with {method}(); found {what}")
+    return found[0]
+
+
 def load_file(path: str | Path) -> ModuleType:
     """Import a Python file by its path, once per file.
 

@@ -1,0 +1,210 @@
+"""Improve a policy by reinforcement learning: evaluate, train, evaluate again, report.
+
+Example::
+
+    vlarl train toy_grpo
+    vlarl train libero_quickstart --iterations 20 --rollout.temperature 1.0
+    vlarl train path/to/my_experiment.py --out runs/mine
+    vlarl train --resume runs/mine
+
+CONFIG is a name in configs/ or a path to a Python file that defines config() -> TrainConfig. Every field of the
+configuration is a flag: 'vlarl train CONFIG --help' lists them. A stopped run continues with --resume and ends with
+the same weights as one that was not stopped.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vlarl.cli import EXIT_INTERRUPTED, plain_description
+from vlarl.errors import ConfigError, UserError, nearest
+from vlarl.resolve import is_path, list_names, resolve
+
+if TYPE_CHECKING:
+    from vlarl.config import TrainConfig
+
+CONFIG_FILE = "config.json"
+RUN_FILE = "run.json"
+
+CHANGEABLE_ON_RESUME = (
+    "iterations",
+    "checkpoint_every",
+    "videos",
+    "imitation_reference",
+    "evaluation",
+    "rollout.workers",
+    "rollout.slots",
+    "rollout.watchdog_seconds",
+    "learner.threads",
+)
+"""Fields that do not change what the finished part of a run did, nor how the rest continues."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """Flags of the command itself."""
+
+    out: Path | None = None
+    """Run folder; runs/NAME if not given."""
+    resume: Path | None = None
+    """Continue the run in this folder from its last checkpoint."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Read CONFIG and flags, then train."""
+    words = list(arguments)
+    name = words.pop(0) if words and not words[0].startswith("-") else None
+    resume = flag_value(words, "--resume")
+    if name is None and resume is None:
+        if any(word in ("-h", "--help") for word in words):
+            print_help()
+            return 0
+        raise UserError(f"which experiment? vlarl train CONFIG, with CONFIG one of {names_text()} or a path to a file")
+    saved = load_saved(Path(resume), name) if resume is not None else None
+    base = saved if saved is not None else load_named(str(name))
+    from vlarl.flags import apply_flags
+
+    config, options = apply_flags(
+        base,
+        words,
+        command=f"train {name}" if name else "train",
+        description=plain_description(__doc__ or ""),
+        options=Options(),
+    )
+    folder = prepare_folder(config, saved, options)
+    return train(config, folder, resume=saved is not None)
+
+
+def train(config: TrainConfig, folder: Path, *, resume: bool) -> int:
+    """Run the training loop in ``folder``; Ctrl-C leaves a run that can be continued."""
+    from vlarl.policy import load_policy
+    from vlarl.progress import Display
+    from vlarl.trainer import Trainer
+
+    policy = load_policy(config.policy, seed=config.seed)
+    with Display(config.iterations) as display:
+        try:
+            Trainer(config, policy, folder, display=display, resume=resume).fit()
+        except KeyboardInterrupt:
+            again = shlex.join(["vlarl", "train", "--resume", str(folder)])
+            display.console.print(f"stopped; continue with: {again}", highlight=False)
+            return EXIT_INTERRUPTED
+    print(f"run folder: {folder}")
+    return 0
+
+
+def load_named(name: str) -> TrainConfig:
+    """Call ``config()`` of a named experiment.
+
+    Raises:
+        NameNotFoundError: no such experiment; the nearest one is named.
+        ConfigError: it gives something else than a ``TrainConfig``.
+    """
+    from vlarl.config import TrainConfig
+
+    made = resolve(name, "configs", "config")
+    config = made() if callable(made) else made
+    if not isinstance(config, TrainConfig):
+        raise ConfigError(f"{name}: config() gave a {type(config).__name__}, expected a vlarl.config.TrainConfig")
+    return config
+
+
+def load_saved(folder: Path, name: str | None) -> TrainConfig:
+    """The configuration of a run that is to be continued.
+
+    Raises:
+        UserError: no run there, or it is a run of another experiment.
+    """
+    from vlarl.config import TrainConfig
+    from vlarl.config_io import load_config
+
+    file = folder / CONFIG_FILE
+    if not file.is_file():
+        siblings = [path.parent.name for path in folder.parent.glob(f"*/{CONFIG_FILE}")]
+        guess = nearest(folder.name, siblings)
+        tail = f" Did you mean {folder.parent / guess}?" if guess else ""
+        raise UserError(f"{folder} holds no run to resume: {file} is missing.{tail}")
+    config = load_config(file, TrainConfig, [name.partition(":")[0]] if name and is_path(name) else [])
+    if name is not None and not is_path(name) and name != config.name:
+        raise UserError(
+            f"{folder} is a run of '{config.name}', not of '{name}'. Continue it with: vlarl train --resume {folder}"
+        )
+    return config
+
+
+def prepare_folder(config: TrainConfig, saved: TrainConfig | None, options: Options) -> Path:
+    """Make the run folder and write ``config.json`` and ``run.json``.
+
+    Raises:
+        UserError: the folder holds another run, or flags would change what a resumed run already did.
+    """
+    from vlarl.config_io import save_config
+    from vlarl.files import atomic_write_json
+    from vlarl.flags import changed_fields
+    from vlarl.results import result_header
+
+    folder = options.resume or options.out or Path("runs") / config.name
+    if saved is not None:
+        if options.out is not None and options.out.resolve() != folder.resolve():
+            raise UserError("--resume continues a run in its own folder: leave --out away")
+        forbidden = [
+            field
+            for field in changed_fields(saved, config)
+            if not any(field == allowed or field.startswith(f"{allowed}.") for allowed in CHANGEABLE_ON_RESUME)
+        ]
+        if forbidden:
+            raise UserError(
+                f"a resumed run continues as it began; these flags would change it: {', '.join(forbidden)}. "
+                "Start a new run with another --out instead."
+            )
+    elif (folder / CONFIG_FILE).exists():
+        raise UserError(
+            f"{folder} holds a run already. Continue it with 'vlarl train --resume {folder}', or choose another --out."
+        )
+    if saved is not None and saved.iterations != config.iterations:
+        set_aside_final_results(folder, saved.iterations)
+    if saved != config:
+        save_config(folder / CONFIG_FILE, config)
+    if saved is None:
+        head = result_header(shlex.join(["vlarl", *sys.argv[1:]]), {})
+        atomic_write_json(folder / RUN_FILE, {key: value for key, value in head.items() if key != "protocol"})
+    return folder
+
+
+def set_aside_final_results(folder: Path, iterations: int) -> None:
+    """Rename ``eval_after*.json`` of a run that goes on, so that it is evaluated again at its new end."""
+    for path in folder.glob("eval_after*.json"):
+        path.rename(path.with_name(path.name.replace("eval_after", f"eval_iteration_{iterations:04d}", 1)))
+
+
+def flag_value(words: Sequence[str], flag: str) -> str | None:
+    """The value of ``--flag VALUE`` or ``--flag=VALUE``, read before the flags as a whole are known."""
+    for index, word in enumerate(words):
+        if word == flag and index + 1 < len(words):
+            return words[index + 1]
+        if word.startswith(f"{flag}="):
+            return word.partition("=")[2]
+    return None
+
+
+def names_text() -> str:
+    """The experiments by name."""
+    return ", ".join(item.name for item in list_names("configs")) or "(none)"
+
+
+def print_help() -> None:
+    """What ``vlarl train --help`` shows: the experiments and the command's own flags."""
+    print("usage: vlarl train CONFIG [--out FOLDER] [--FIELD VALUE ...]")
+    print("       vlarl train --resume FOLDER [--iterations N]\n")
+    print(plain_description(__doc__ or ""))
+    print("\nExperiments:")
+    for item in list_names("configs"):
+        print(f"    {item.name:24} {item.summary}")
+    documented: dict[str, Any] = {field.name: field for field in dataclasses.fields(Options)}
+    print(f"\nFlags besides the configuration's: {', '.join('--' + name for name in documented)}")
