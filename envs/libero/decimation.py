@@ -72,8 +72,8 @@ def cluster_vertices(points: NDArray[np.float64], cells: int) -> NDArray[np.int6
     low = points.min(axis=0)
     size = max(float((points.max(axis=0) - low).max()) / cells, 1e-12)
     cell = np.floor((points - low) / size + 0.5).astype(np.int64)
-    _, group = np.unique(cell, axis=0, return_inverse=True)
-    group = group.ravel()
+    number = (cell[:, 0] * (cells + 2) + cell[:, 1]) * (cells + 2) + cell[:, 2]
+    _, group = np.unique(number, return_inverse=True)
     counts = np.bincount(group)
     mean = np.stack([np.bincount(group, points[:, axis]) / counts for axis in range(3)], axis=1)
     distance = ((points - mean[group]) ** 2).sum(axis=1)
