@@ -15,7 +15,7 @@ def config() -> TrainConfig:
         policy="vlarl.policies.state_mlp:StateMlp",
         env=ToyConfig(),
         suite="toy",
-        tasks=(0, 1),
+        tasks=(0,),
         iterations=30,
         rewards=(SuccessConfig(),),
         objective=GrpoConfig(keep_low=0.01, keep_high=0.99),

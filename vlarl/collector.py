@@ -11,6 +11,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
+import torch
+
 from vlarl.env_protocol import EpisodeSpec, Float32Array, Observation, Outcome, StepResult
 from vlarl.policy import Decoding, Policy
 from vlarl.seeding import episode_noise
@@ -54,6 +56,8 @@ class Collector:
     """
 
     def __init__(self, policy: Policy, vec_env: VecEnv, *, max_error_fraction: float = 0.25) -> None:
+        # One intra-op thread: the same bits on every machine. Simulators and the learner's threads use the other cores.
+        torch.set_num_threads(1)
         self.policy = policy
         self.vec_env = vec_env
         self.max_error_fraction = max_error_fraction

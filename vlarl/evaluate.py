@@ -98,7 +98,7 @@ def _success_at_k(trajectories: Sequence[Trajectory]) -> dict[str, float]:
             starts.setdefault((t.spec.suite, t.spec.task, t.spec.init_state), []).append(t.succeeded)
     attempts = min((len(results) for results in starts.values()), default=0)
     return {
-        str(k): sum(success_at_k(len(r), sum(r), k) for r in starts.values()) / len(starts)
+        str(k): sum(success_at_k(sum(r), len(r), k) for r in starts.values()) / len(starts)
         for k in (1, 2, 4, 8)
         if k <= attempts
     }

@@ -101,7 +101,7 @@ class Display:
         if metrics.get("errors"):
             parts.append(f"{metrics['errors']:.0f} simulator errors")
         parts.append(f"{left / 60:.1f} min left")
-        self.console.print(" | ".join(parts), highlight=False)
+        self.console.print(" | ".join(parts), highlight=False, soft_wrap=True)
         self._progress.update(self._run, completed=number, note=f"success {metrics.get('success', float('nan')):.2f}")
 
     def result(self, name: str, result: Mapping[str, Any]) -> None:
@@ -114,4 +114,5 @@ class Display:
             f"[bold]{name}[/bold]: success {rate:.3f} [{interval[0]:.3f}, {interval[1]:.3f}] over "
             f"{result['episodes']} episodes, {result['errors']} simulator errors",
             highlight=False,
+            soft_wrap=True,
         )
