@@ -245,8 +245,15 @@ class OpenVlaOftConfig:
         try:
             return _converter().structure(content, cls)
         except Exception as error:  # cattrs groups several errors of several classes
-            reasons = "; ".join(cattrs.transform_error(error, path="config"))
+            reasons = "; ".join(cattrs.transform_error(error, path="config", format_exception=_explain))
             raise CheckpointError(f"{path}: {reasons}") from error
+
+
+def _explain(error: BaseException, kind: type | None) -> str:
+    """What is said of one wrong field; our own messages already name what was found and expected."""
+    if isinstance(error, TypeError | ValueError) and str(error).startswith(("expected", "action_", "vision", "lang")):
+        return str(error)
+    return cattrs.v.format_exception(error, kind)
 
 
 def _converter() -> cattrs.Converter:
