@@ -20,7 +20,7 @@ from vlarl.types import PolicyOutput, Trajectory
 from vlarl.vec_env import SlotEvent, VecEnv
 
 
-class TooManyErrors(RuntimeError):
+class SimulatorErrorRateError(RuntimeError):
     """More simulator errors than a run may have; the message lists their causes."""
 
 
@@ -51,7 +51,7 @@ class Collector:
     Args:
         policy: decides; never trained here.
         vec_env: slots to play on.
-        max_error_fraction: the collection stops with ``TooManyErrors`` when more than this share of at least
+        max_error_fraction: the collection stops with ``SimulatorErrorRateError`` when more than this share of at least
             16 finished episodes were simulator errors.
     """
 
@@ -73,7 +73,7 @@ class Collector:
         """Play every spec once and return the trajectories in the order of ``specs``.
 
         Raises:
-            TooManyErrors: see ``max_error_fraction``.
+            SimulatorErrorRateError: see ``max_error_fraction``.
         """
         waiting = deque(enumerate(specs))
         finished: dict[int, Trajectory] = {}
@@ -100,9 +100,7 @@ class Collector:
         self.stats.seconds = time.perf_counter() - started
         return [finished[index] for index in sorted(finished)]
 
-    def _start_next(
-        self, slot: int, waiting: deque[tuple[int, EpisodeSpec]], playing: dict[int, _Episode]
-    ) -> None:
+    def _start_next(self, slot: int, waiting: deque[tuple[int, EpisodeSpec]], playing: dict[int, _Episode]) -> None:
         if not waiting:
             return
         index, spec = waiting.popleft()
@@ -157,7 +155,7 @@ class Collector:
         errors = [t for t in finished.values() if t.outcome is Outcome.ERROR]
         if len(finished) >= 16 and len(errors) > self.max_error_fraction * len(finished):
             causes = sorted({t.error.splitlines()[0] for t in errors})
-            raise TooManyErrors(
+            raise SimulatorErrorRateError(
                 f"{len(errors)} of {len(finished)} episodes ended in simulator errors (allowed: "
                 f"{self.max_error_fraction:.0%}). Causes:\n- " + "\n- ".join(causes)
             )

@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from vlarl.collector import Collector
-from vlarl.env_protocol import EpisodeSpec, Outcome, TaskInfo
+from vlarl.env_protocol import Outcome, TaskInfo
 from vlarl.policy import Decoding
 from vlarl.results import result_header
 from vlarl.specs import evaluation_specs
@@ -28,13 +28,14 @@ def evaluate(
     policy_name: str,
     instructions: Mapping[int, str] | None = None,
     on_episode: Callable[[Trajectory], None] | None = None,
-) -> tuple[dict[str, Any], list[Trajectory]]:
+) -> dict[str, Any]:
     """Play ``episodes_per_task`` episodes of every task and sum them up.
 
     Args:
         collector: holds policy and environment.
         tasks: what to play.
         split: initial-state split; its evaluation states are cycled through.
+        episodes_per_task: the same for every task.
         decoding: how tokens become actions.
         seed: of the action noise.
         command: command line for the result's head.
@@ -44,7 +45,7 @@ def evaluate(
         on_episode: called as episodes finish.
 
     Returns:
-        The result object (see DESIGN, "Commands") and the trajectories behind it.
+        The result object: see "Evaluation results" in docs/evaluation.md.
     """
     specs = evaluation_specs(tasks, split=split, episodes_per_task=episodes_per_task, seed=seed)
     if instructions:
@@ -62,7 +63,7 @@ def evaluate(
         "seed": seed,
         "instruction": "replaced" if instructions else "the task's own",
     }
-    return result_header(command, protocol) | summarize(tasks, trajectories), trajectories
+    return result_header(command, protocol) | summarize(tasks, trajectories)
 
 
 def summarize(tasks: Sequence[TaskInfo], trajectories: Sequence[Trajectory]) -> dict[str, Any]:
@@ -73,7 +74,11 @@ def summarize(tasks: Sequence[TaskInfo], trajectories: Sequence[Trajectory]) -> 
         rows.append(
             {"suite": task.suite, "task": task.task, "name": task.name, "instruction": task.instruction} | _rates(mine)
         )
-    return _rates(trajectories) | {"success_at_k": _success_at_k(trajectories), "tasks": rows}
+    return _rates(trajectories) | {
+        "success_at_k": _success_at_k(trajectories),
+        "tasks": rows,
+        "examples": _examples(trajectories),
+    }
 
 
 def _rates(trajectories: Sequence[Trajectory]) -> dict[str, Any]:
@@ -104,6 +109,9 @@ def _success_at_k(trajectories: Sequence[Trajectory]) -> dict[str, float]:
     }
 
 
-def pick(trajectories: Sequence[Trajectory], outcome: Outcome) -> EpisodeSpec | None:
-    """The first spec that ended like this, or None."""
-    return next((t.spec for t in trajectories if t.outcome is outcome), None)
+def _examples(trajectories: Sequence[Trajectory]) -> dict[str, dict[str, Any]]:
+    """Outcome -> spec of the first episode that ended so: equal specs play equal episodes, so videos can follow."""
+    examples: dict[str, dict[str, Any]] = {}
+    for t in trajectories:
+        examples.setdefault(t.outcome.value, asdict(t.spec))
+    return examples

@@ -58,7 +58,8 @@ class Learner:
 
         Args:
             batch: trajectories that passed ``rewards.score``.
-            seed, iteration: name the mini-batch permutation.
+            seed: of the run; with ``iteration`` it names the mini-batch permutation.
+            iteration: number of the iteration.
 
         Returns:
             Metrics under the field's usual names; means over all mini-batches.

@@ -45,9 +45,7 @@ class Policy(Protocol):
         """
         ...
 
-    def evaluate(
-        self, inputs: dict[str, Tensor], tokens: Tensor, temperature: float
-    ) -> tuple[Tensor, Tensor]:
+    def evaluate(self, inputs: dict[str, Tensor], tokens: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
         """Log-probabilities and entropies ``float32 [N, chunk, token]`` of ``tokens int64 [N, chunk, token]``.
 
         ``inputs`` holds ``PolicyOutput.inputs`` stacked to ``[N, ...]``.

@@ -9,12 +9,13 @@ from __future__ import annotations
 import os
 import resource
 import shlex
+import shutil
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -23,11 +24,13 @@ from vlarl.collector import Collector
 from vlarl.config import TrainConfig
 from vlarl.env_protocol import EpisodeSpec, Outcome, TaskInfo
 from vlarl.errors import ConfigError
-from vlarl.evaluate import evaluate, pick
+from vlarl.evaluate import evaluate
+from vlarl.files import read_json
 from vlarl.learner import Learner
 from vlarl.media import side_by_side, write_video
 from vlarl.policy import Decoding, TorchPolicy
 from vlarl.progress import Display
+from vlarl.report import write_report
 from vlarl.results import write_result
 from vlarl.reward import score_all
 from vlarl.runner import LocalRunner
@@ -98,10 +101,14 @@ class Trainer:
                 if every and self.iteration % every == 0 and self.iteration < self.config.iterations:
                     self._evaluate(runner.collector, f"iteration_{self.iteration:04d}")
             self.policy.save_pretrained(self.folder / "policy", card={"trained_by": self.command})
-            trajectories = self._evaluate(runner.collector, "after")
+            self._evaluate(runner.collector, "after")
+        self.tracker.close()
         self._evaluate_reference()
-        if self.config.videos and trajectories:
-            self._record_videos(trajectories)
+        if self.config.videos:
+            self._record_videos()
+        if self.config.imitation_reference:
+            shutil.copyfile(self.config.imitation_reference, self.folder / "imitation.json")
+        write_report(self.folder)
 
     def _train_iteration(self, runner: LocalRunner, pool: WorkerPool) -> dict[str, float]:
         """Draw, collect, score, prepare, update; returns everything worth logging."""
@@ -176,16 +183,15 @@ class Trainer:
             draw=draw,
         )
 
-    def _evaluate(self, collector: Collector, when: str, suffix: str = "", env: Any = None) -> list[Trajectory]:
+    def _evaluate(self, collector: Collector, when: str, suffix: str = "", env: Any = None) -> None:
         """Write ``eval_<when>[_<decoding>].json``, one per decoding; those already there are kept."""
-        first: list[Trajectory] = []
         plan = self.config.evaluation
         for index, decoding in enumerate(plan.decodings):
             name = f"eval_{when}{'' if index == 0 else '_' + decoding.mode}{suffix}.json"
             if (self.folder / name).exists():
                 continue
             self.display.phase(f"evaluation {when}, {decoding.mode}{suffix}", plan.episodes_per_task * len(self.tasks))
-            result, trajectories = evaluate(
+            result = evaluate(
                 collector,
                 self.tasks,
                 split=self.config.split,
@@ -197,12 +203,9 @@ class Trainer:
                 policy_name=self.config.policy if when == "before" else str(self.folder / "policy"),
                 on_episode=self.display.episode,
             )
-            result["train_seconds"] = self.train_seconds
-            result["iteration"] = self.iteration
+            result |= {"train_seconds": self.train_seconds, "iteration": self.iteration}
             write_result(self.folder / name, result)
             self.display.result(name, result)
-            first = first or trajectories
-        return first
 
     def _evaluate_reference(self) -> None:
         """The trained policy on stock pixels, where training used faster ones."""
@@ -213,21 +216,22 @@ class Trainer:
         with self._pool(env) as pool:
             self._evaluate(Collector(self.policy, pool), "after", suffix="_reference", env=env)
 
-    def _record_videos(self, trajectories: Sequence[Trajectory]) -> None:
-        """Replay one success and one failure of the evaluation with every frame rendered: equal specs, equal episodes."""
-        wanted = {o.value: pick(trajectories, o) for o in (Outcome.SUCCESS, Outcome.TRUNCATED, Outcome.FAILURE)}
-        specs = {name: spec for name, spec in wanted.items() if spec is not None}
+    def _record_videos(self) -> None:
+        """Replay a success and a failure of the last evaluation, every frame rendered: equal specs, equal episodes."""
+        examples = read_json(self.folder / "eval_after.json")["examples"]
+        wanted = {"success": examples.get("success"), "failure": examples.get("truncated") or examples.get("failure")}
+        specs = {name: EpisodeSpec(**spec) for name, spec in wanted.items() if spec is not None}
         self.display.phase("videos", len(specs))
-        env: Any = replace(self.config.env, every_frame=True)  # ty: every environment config has the field
+        env: Any = replace(cast(Any, self.config.env), every_frame=True)
         with self._pool(env, workers=1, slots=1) as pool:
-            collector = Collector(self.policy, pool)
             decoding = self.config.evaluation.decodings[0]
-            episodes = collector.collect(specs.values(), decoding, on_episode=self.display.episode)
+            episodes = Collector(self.policy, pool).collect(specs.values(), decoding, on_episode=self.display.episode)
         for name, episode in zip(specs, episodes, strict=True):
-            label = "success" if name == "success" else "failure"
+            if not episode.frames:
+                continue  # a simulator error: nothing to show
             cameras = [np.stack([frame[camera] for frame in episode.frames]) for camera in episode.frames[0]]
             enlarged = side_by_side(*cameras).repeat(2, axis=1).repeat(2, axis=2)
-            write_video(self.folder / "videos" / f"{label}.mp4", enlarged, fps=VIDEO_FPS)
+            write_video(self.folder / "videos" / f"{name}.mp4", enlarged, fps=VIDEO_FPS)
 
     def _pool(self, env: Any, *, workers: int | None = None, slots: int | None = None) -> WorkerPool:
         rollout = self.config.rollout

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from tests.support.faulty_env import FaultyConfig
-from vlarl.policies.state_mlp import StateMlp
-from vlarl.collector import Collector, TooManyErrors
+from vlarl.collector import Collector, SimulatorErrorRateError
 from vlarl.env_protocol import Outcome
+from vlarl.policies.state_mlp import StateMlp
 from vlarl.policy import Decoding
 from vlarl.specs import training_groups
 from vlarl.types import stack_trajectories
@@ -25,9 +25,7 @@ def specs_of(count: int):
 
 
 def play(specs, *, workers=2, slots=4, watchdog=30.0, max_error_fraction=1.0):
-    with WorkerPool(
-        FaultyConfig(), tasks=[], workers=workers, num_slots=slots, watchdog_seconds=watchdog
-    ) as pool:
+    with WorkerPool(FaultyConfig(), tasks=[], workers=workers, num_slots=slots, watchdog_seconds=watchdog) as pool:
         trajectories = Collector(StateMlp(), pool, max_error_fraction=max_error_fraction).collect(specs, Decoding())
         return trajectories, pool.deaths
 
@@ -77,7 +75,7 @@ def test_errors_are_never_stacked_into_a_batch():
 
 def test_too_many_errors_stop_the_run_with_their_causes():
     specs = [replace(spec, instruction="raise@1") for spec in specs_of(20)]
-    with pytest.raises(TooManyErrors, match="step failed on purpose"):
+    with pytest.raises(SimulatorErrorRateError, match="step failed on purpose"):
         play(specs, max_error_fraction=0.25)
 
 

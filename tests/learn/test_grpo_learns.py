@@ -3,10 +3,10 @@
 import torch
 
 from envs.toy import ToyConfig
-from vlarl.policies.state_mlp import StateMlp
 from vlarl.collector import Collector
 from vlarl.learner import Learner, LearnerConfig
 from vlarl.objectives.grpo import GrpoConfig
+from vlarl.policies.state_mlp import StateMlp
 from vlarl.policy import Decoding
 from vlarl.reward import score_all
 from vlarl.rewards.success import SuccessConfig

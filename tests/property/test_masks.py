@@ -94,9 +94,7 @@ def test_ratio_before_the_first_update_is_one(drawn):
 
 def test_hand_computed_advantage_and_weights():
     policy = StateMlp()
-    episodes = [
-        trajectory(policy, group=0, seed=i, decisions=2, last=1 + i, success=i == 0) for i in range(2)
-    ]
+    episodes = [trajectory(policy, group=0, seed=i, decisions=2, last=1 + i, success=i == 0) for i in range(2)]
     objective = GrpoConfig().build()
     batch, metrics = objective.prepare(stack_trajectories(episodes))
     # returns (1, 0): mean 1/2, unbiased std sqrt(1/2), advantages +-(1/2)/sqrt(1/2) = +-0.70711

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from envs.toy import ToyConfig
-from vlarl.policies.state_mlp import StateMlp
 from vlarl.collector import Collector
+from vlarl.policies.state_mlp import StateMlp
 from vlarl.policy import Decoding
 from vlarl.specs import training_groups
 from vlarl.worker_pool import WorkerPool

@@ -103,7 +103,7 @@ def run(checkpoint: str, env: EnvConfig, options: Options) -> int:
     )
     with pool, Display() as display:
         display.phase(f"evaluation, {options.decoding}", options.episodes * len(tasks))
-        result, _ = evaluate(
+        result = evaluate(
             Collector(policy, pool),
             tasks,
             split=options.split,
