@@ -64,13 +64,13 @@ class LiberoConfig:
 
     def warm_up(self, tasks: list[tuple[str, int]]) -> None:
         """Build the simulators of these tasks (no renderer), so that forked workers share their memory."""
-        from envs.libero.render import PROFILES, simplified_meshes
+        from envs.libero.render import PROFILES, get_assets
         from envs.libero.simulator import get_task_simulator
 
         for suite, task in tasks:
             simulator = get_task_simulator(suite, task, self.build_seed)
             simulator.make_slot(self.controller).step(np.zeros(ACTION_DIM))  # compiles the controller
-            simplified_meshes(simulator, PROFILES[self.profile])
+            get_assets(simulator, PROFILES[self.profile])
 
     def protocol(self) -> dict[str, Any]:
         """What a reported number must name."""

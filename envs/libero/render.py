@@ -13,7 +13,7 @@ from typing import Any
 import mujoco
 import numpy as np
 
-from envs.libero.decimation import SimplifiedMesh, applied, simplify_meshes
+from envs.libero.render_assets import HIDDEN_GROUP, RenderAssets, applied, make_assets
 from envs.libero.simulator import Slot, TaskSimulator
 from vlarl.env_protocol import EnvError, UInt8Image
 
@@ -29,13 +29,15 @@ class RenderProfile:
     multisamples: int
     """Antialiasing samples per pixel; the stock environment uses 4."""
     min_faces: int | None = None
-    """Decorative meshes above this many faces are simplified; ``None`` keeps every triangle."""
+    """Meshes above this many faces are simplified; ``None`` keeps every triangle."""
     target_faces: int = 0
+    max_texture: int | None = None
+    """Largest side of a texture [pixels]; ``None`` keeps their size."""
 
 
 PROFILES = {
     "reference": RenderProfile(name="reference", multisamples=4),
-    "fast": RenderProfile(name="fast", multisamples=0, min_faces=1200, target_faces=800),
+    "fast": RenderProfile(name="fast", multisamples=0, min_faces=1200, target_faces=800, max_texture=512),
 }
 
 _MAX_SIZE = 512
@@ -81,10 +83,10 @@ class TaskRenderer:
         self.profile = profile
         self._model = model = task.model
         self._viewport = mujoco.MjrRect(0, 0, resolution, resolution)
-        self._context = _make_context(model, profile, resolution, simplified_meshes(task, profile))
+        self._context = _make_context(model, profile, resolution, get_assets(task, profile))
         self._scene = mujoco.MjvScene(model, maxgeom=1000)
         self._options = mujoco.MjvOption()
-        self._options.geomgroup[0] = 0  # collision shapes are hidden in the stock images
+        self._options.geomgroup[HIDDEN_GROUP] = 0  # collision shapes are hidden in the stock images
         self._perturbation = mujoco.MjvPerturb()
         self._cameras = {name: _fixed_camera(model, CAMERAS[name]) for name in cameras}
         self._buffer = np.empty((resolution, resolution, 3), dtype=np.uint8)
@@ -120,7 +122,7 @@ def _fixed_camera(model: mujoco.MjModel, name: str) -> mujoco.MjvCamera:
 
 
 def _make_context(
-    model: mujoco.MjModel, profile: RenderProfile, resolution: int, meshes: list[SimplifiedMesh]
+    model: mujoco.MjModel, profile: RenderProfile, resolution: int, assets: RenderAssets
 ) -> mujoco.MjrContext:
     quality, screen = model.vis.quality, model.vis.global_
     saved = quality.offsamples, quality.shadowsize, screen.offwidth, screen.offheight
@@ -129,7 +131,7 @@ def _make_context(
         quality.shadowsize = 0  # MuJoCo reserves a 64 MB shadow map even where no light casts shadows
     screen.offwidth = screen.offheight = resolution
     try:
-        with applied(model, meshes):
+        with applied(model, assets):
             context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_50)
     finally:
         quality.offsamples, quality.shadowsize, screen.offwidth, screen.offheight = saved
@@ -144,17 +146,15 @@ def _make_context(
     return context
 
 
-_simplified: dict[tuple[int, str], list[SimplifiedMesh]] = {}
+_assets: dict[tuple[int, str], RenderAssets] = {}
 
 
-def simplified_meshes(task: TaskSimulator, profile: RenderProfile) -> list[SimplifiedMesh]:
-    """The profile's replacement meshes for this task, computed once (before workers are forked, where warmed up)."""
-    if profile.min_faces is None:
-        return []
+def get_assets(task: TaskSimulator, profile: RenderProfile) -> RenderAssets:
+    """What the profile uploads for this task, planned once (before workers are forked, where warmed up)."""
     key = (id(task), profile.name)
-    if key not in _simplified:
-        _simplified[key] = simplify_meshes(task.model, profile.min_faces, profile.target_faces)
-    return _simplified[key]
+    if key not in _assets:
+        _assets[key] = make_assets(task.model, profile.min_faces, profile.target_faces, profile.max_texture)
+    return _assets[key]
 
 
 _renderers: dict[Any, TaskRenderer] = {}

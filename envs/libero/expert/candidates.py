@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Protocol
 
+from envs.libero.expert.articulated import CloseDoor, CloseDrawer, OpenDrawer, TurnKnob
 from envs.libero.expert.goals import Goal
 from envs.libero.expert.grasps import MAX_WIDTH, Grasp, grasp_width, is_obstructed
 from envs.libero.expert.motion import Actions
@@ -24,6 +25,26 @@ def candidates(scene: Scene, goal: Goal) -> Iterator[Skill]:
     """Skills worth trying for ``goal`` from the scene's present state."""
     if goal[0] in ("in", "on", "stack") and len(goal) == 3:
         yield from _placements(scene, goal)
+    elif goal[0] in ("turnon", "turnoff"):
+        for angle in (0.0, 90.0):
+            for height in (0.0, -0.008, 0.008):
+                yield TurnKnob(grasp=Grasp(angle=angle, height=height))
+                yield TurnKnob(grasp=Grasp(angle=angle, height=height), overshoot=0.8)
+    elif goal[0] == "open":
+        for tilt in (0.0, 90.0, 70.0, 50.0, 30.0):
+            for flip in (False, True):
+                for depth in (0.0, 0.01, -0.008):
+                    yield OpenDrawer(tilt=tilt, flip=flip, depth=depth)
+    elif goal[0] == "close" and scene.articulation(goal[1]).is_slide:
+        for tilt in (75.0, 90.0, 60.0, 45.0):
+            for height in (0.0, 0.015):
+                for flip in (False, True):
+                    yield CloseDrawer(tilt=tilt, height=height, flip=flip)
+    elif goal[0] == "close":
+        for height in (-0.02, -0.05):
+            for reach in (0.8, 0.6):
+                for yaw in (0.0, 90.0, 45.0):
+                    yield CloseDoor(reach=reach, height=height, yaw=yaw)
 
 
 def _placements(scene: Scene, goal: Goal) -> Iterator[Skill]:

@@ -30,6 +30,15 @@ def closing_axis(yaw: float) -> Array:
     return np.array([-np.sin(yaw), np.cos(yaw), 0.0])
 
 
+def pointing(approach: ArrayLike, closing: ArrayLike) -> Array:
+    """Orientation of a gripper whose fingers point along ``approach`` and close along ``closing``."""
+    forward = np.asarray(approach, dtype=np.float64) / np.linalg.norm(approach)
+    side = np.asarray(closing, dtype=np.float64)
+    side = side - forward * float(side @ forward)
+    side = side / np.linalg.norm(side)
+    return np.column_stack([side, np.cross(forward, side), forward])
+
+
 def rotation_error(target: Array, current: Array) -> Array:
     """Axis-angle vector ``[3]`` that turns ``current`` into ``target``, in the world frame."""
     delta = target @ current.T

@@ -44,9 +44,8 @@ def narrow_yaw(points: Array) -> float:
     return wrap_half_turn(next(float(yaws[i]) for i, w in zip(order, widths, strict=True) if w < best + 0.002))
 
 
-def grasp_pose(scene: Scene, name: str, grasp: Grasp) -> tuple[Array, float]:
-    """Target of the grip site [m] and yaw [rad] for gripping object ``name`` now."""
-    body = scene.body(name)
+def grasp_pose(scene: Scene, body: int, grasp: Grasp) -> tuple[Array, float]:
+    """Target of the grip site [m] and yaw [rad] for gripping ``body`` now."""
     points = scene.points(body)
     bottom, top = float(points[:, 2].min()), float(points[:, 2].max())
     lowest = bottom + FINGER_BELOW_SITE - 0.003
@@ -76,14 +75,14 @@ def grasp_pose(scene: Scene, name: str, grasp: Grasp) -> tuple[Array, float]:
 
 def grasp_width(scene: Scene, name: str, grasp: Grasp) -> float:
     """Extent of the object between the fingers [m]."""
-    target, yaw = grasp_pose(scene, name, grasp)
+    target, yaw = grasp_pose(scene, scene.body(name), grasp)
     near = scene.points(scene.body(name), target[2] - 0.015, target[2] + 0.015)
     return float(np.ptp(near @ closing_axis(yaw))) if len(near) else 0.0
 
 
 def is_obstructed(scene: Scene, name: str, grasp: Grasp) -> bool:
     """Whether another object stands where the open fingers or the palm would come down."""
-    target, yaw = grasp_pose(scene, name, grasp)
+    target, yaw = grasp_pose(scene, scene.body(name), grasp)
     axis = closing_axis(yaw)
     side = np.array([axis[1], -axis[0], 0.0])
     for other in scene.object_names:

@@ -36,7 +36,7 @@ class PickAndPlace:
         yield from self._carry_and_place(scene, goal)
 
     def _pick(self, scene: Scene, name: str, target: str) -> Actions:
-        grip_point, yaw = grasp_pose(scene, name, self.grasp)
+        grip_point, yaw = grasp_pose(scene, scene.body(name), self.grasp)
         rotation = gripper_down(yaw)
         here = scene.hand_position()
         crossing = scene.corridor_top(here, grip_point, 0.06, ()) + FINGER_BELOW_SITE + 0.03
@@ -52,7 +52,7 @@ class PickAndPlace:
     def _carry_and_place(self, scene: Scene, goal: Sequence[str]) -> Actions:
         name, target = goal[1], goal[2]
         rotation = scene.hand_rotation() if self.turn == 0.0 else None
-        _, yaw = grasp_pose(scene, name, self.grasp) if rotation is None else (None, 0.0)
+        _, yaw = grasp_pose(scene, scene.body(name), self.grasp) if rotation is None else (None, 0.0)
         rotation = gripper_down(yaw + np.deg2rad(self.turn)) if rotation is None else rotation
         here = scene.hand_position()
         hang = here[2] - scene.bottom(name)

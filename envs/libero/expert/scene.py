@@ -256,6 +256,39 @@ class Scene:
             body = int(self.model.body_parentid[body])
         return None
 
+    def articulation(self, name: str) -> Joint:
+        """The joint that opens, closes or turns ``name`` (a drawer's region, a microwave, a stove).
+
+        Raises:
+            ValueError: nothing about ``name`` moves.
+        """
+        if self.is_site(name):
+            joint = self.joint_above(int(self.model.site_bodyid[self.site(name)]))
+            if joint is not None:
+                return joint
+        owner = self.owner(name)
+        for body in [] if owner is None else self.subtree(owner):
+            joint = self.joint_above(body)
+            if joint is not None:
+                return joint
+        raise ValueError(f"nothing about {name!r} opens or turns")
+
+    def joint_axis(self, joint: Joint) -> tuple[Array, Array]:
+        """A point of the joint's axis and its unit direction, world frame."""
+        return self.data.xanchor[joint.index].copy(), self.data.xaxis[joint.index].copy()
+
+    def outermost(self, body: int, direction: Array) -> tuple[Array, Array]:
+        """Centre and half extents (world axes) of the collision geom of ``body`` that reaches furthest out."""
+        geoms, clouds = self._local_shapes(body)
+        best, centre, extent = -np.inf, np.zeros(3), np.zeros(3)
+        for geom, cloud in zip(geoms, clouds, strict=True):
+            world = cloud @ self.data.geom_xmat[geom].reshape(3, 3).T + self.data.geom_xpos[geom]
+            reach = float((world @ direction).max())
+            if reach > best:
+                low, high = world.min(axis=0), world.max(axis=0)
+                best, centre, extent = reach, (low + high) / 2.0, (high - low) / 2.0
+        return centre, extent
+
     def joint_value(self, joint: Joint) -> float:
         """Position of a joint [m or rad]."""
         return float(self.data.qpos[self.model.jnt_qposadr[joint.index]])
