@@ -1,0 +1,80 @@
+"""The whole loop in one process: what a run leaves behind, and that it can be read."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from configs.toy_grpo import config as toy_config
+from envs.toy import ToyConfig
+from vlarl.config import EvaluationConfig, RolloutConfig
+from vlarl.errors import ConfigError
+from vlarl.policy import Decoding, load_policy
+from vlarl.progress import Display
+from vlarl.trainer import Trainer
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    config = replace(
+        toy_config(),
+        iterations=4,
+        tasks=(0, 2),
+        env=ToyConfig(radius=0.5),
+        rollout=RolloutConfig(groups=2, group_size=4, temperature=1.3, max_draws=2, workers=1, slots=4),
+        evaluation=EvaluationConfig(
+            every=2, episodes_per_task=6, decodings=(Decoding(mode="sample"), Decoding(mode="expectation"))
+        ),
+    )
+    with Display(config.iterations) as display:
+        Trainer(config, load_policy(config.policy), folder, display=display).fit()
+    return folder
+
+
+def test_the_run_folder_describes_the_run(run):
+    names = {path.name for path in run.iterdir()}
+    assert {"metrics.jsonl", "report.html", "policy", "checkpoints", "videos"} <= names
+    evaluations = {name for name in names if name.startswith("eval_")}
+    assert evaluations == {
+        f"eval_{when}{mode}.json" for when in ("before", "after", "iteration_0002") for mode in ("", "_expectation")
+    }
+
+
+def test_every_evaluation_carries_its_protocol(run):
+    for path in run.glob("eval_*.json"):
+        result = json.loads(path.read_text())
+        assert {"command", "protocol", "versions", "machine", "ci95", "errors", "tasks"} <= set(result)
+        protocol = result["protocol"]
+        assert protocol["split"] == "heldout" and protocol["init_states"] == sorted(set(protocol["init_states"]))
+        assert protocol["decoding"]["mode"] == ("expectation" if "expectation" in path.name else "sample")
+        assert result["episodes"] == 12
+
+
+def test_metrics_have_the_fields_usual_names(run):
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [1, 2, 3, 4]
+    for line in lines:
+        assert {"success", "groups_kept", "env_steps_per_second", "idle_fraction", "seconds/update"} <= set(line)
+        assert np.isfinite([v for v in line.values()]).all()
+    learned = [line for line in lines if line["groups_kept"]]
+    assert learned
+    for line in learned:
+        assert {"approx_kl", "clipfrac", "entropy", "grad_norm"} <= set(line)
+        assert line["ratio_before_update"] == pytest.approx(1.0, abs=1e-6)
+
+
+def test_the_saved_policy_is_the_last_checkpoint(run):
+    last = sorted((run / "checkpoints").iterdir())[-1]
+    saved, kept = (load_file(folder / "model.safetensors") for folder in (run / "policy", last))
+    assert saved.keys() == kept.keys()
+    assert all(torch.equal(saved[name], kept[name]) for name in saved)
+
+
+def test_a_task_that_does_not_exist_is_refused(tmp_path):
+    config = replace(toy_config(), tasks=(0, 9))
+    with pytest.raises(ConfigError, match=r"tasks 0\.\.3; asked for \[9\]"):
+        Trainer(config, load_policy(config.policy), tmp_path, display=Display())
