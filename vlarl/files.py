@@ -28,6 +28,7 @@ _REASONS = {
     errno.EACCES: "permission denied: choose another folder, or make this one writable ('chmod u+w')",
     errno.EPERM: "permission denied: choose another folder, or make this one writable ('chmod u+w')",
     errno.ENOTDIR: "a part of the path is a file, not a folder: choose another folder",
+    errno.EEXIST: "a part of the path is a file, not a folder: choose another folder",
     errno.EISDIR: "there is a folder of that name: choose another name",
 }
 
