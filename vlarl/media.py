@@ -26,7 +26,7 @@ Frames = NDArray[np.uint8]
 Quality = Literal["playable", "near_lossless", "lossless"]
 
 _MATRIX_BT601 = 6
-"""Value of ``colour_primaries``, ``transfer_characteristics`` and ``matrix_coefficients`` for SMPTE 170M (ITU-T H.273)."""
+"""SMPTE 170M as colour primaries, transfer characteristics and matrix coefficients (ITU-T H.273)."""
 _LIMITED_RANGE = 1
 
 
@@ -267,7 +267,7 @@ def _open(path: str | Path) -> Iterator[Any]:
         ) from error
     with container:
         if not container.streams.video:
-            raise UserError(f"{path} holds no video stream")
+            raise UserError(f"{path} cannot be read as a video: it holds no video stream; it may be cut off")
         yield container
 
 

@@ -95,6 +95,25 @@ def features(
     return found
 
 
+def new_info(features: Mapping[str, Any], fps: float, robot_type: str) -> dict[str, Any]:
+    """``info.json`` of a dataset without episodes."""
+    return {
+        "codebase_version": CODEBASE_VERSION,
+        "robot_type": robot_type,
+        "total_episodes": 0,
+        "total_frames": 0,
+        "total_tasks": 0,
+        "chunks_size": FILES_PER_CHUNK,
+        "data_files_size_in_mb": DATA_FILE_MEGABYTES,
+        "video_files_size_in_mb": VIDEO_FILE_MEGABYTES,
+        "fps": fps,
+        "splits": {"train": "0:0"},
+        "data_path": DATA,
+        "video_path": VIDEO,
+        "features": dict(features),
+    }
+
+
 def frame_schema(state_width: int, action_width: int) -> pa.Schema:
     """Columns of a data file."""
     columns = [

@@ -105,10 +105,7 @@ class LeRobotWriter:
         return len(self._committed) + len(self._staged)
 
     def add_episode(self, demonstration: Demonstration) -> int:
-        """Append one episode; when this returns, it survives a kill.
-
-        Returns:
-            Its episode index.
+        """Append one episode; when this returns (its index), it survives a kill.
 
         Raises:
             DataError: cameras, image sizes or vector widths differ from those of the first episode.
@@ -163,22 +160,39 @@ class LeRobotWriter:
             raise DataError(f"{self.folder} holds {', '.join(held[:4])}, not a dataset: it is left alone")
         with writing(self.folder):
             (self.folder / layout.STAGING).mkdir(parents=True, exist_ok=True)
-            self._lock = os.open(self.folder / layout.STAGING, os.O_RDONLY)
-            try:
-                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                os.close(self._lock)
-                raise DataError(f"another process is writing to {self.folder}") from None
+        self._lock = os.open(self.folder / layout.STAGING, os.O_RDONLY)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._release()
+            raise DataError(f"another process is writing to {self.folder}") from None
+        try:
             if held and overwrite:
-                for name in held:
-                    (shutil.rmtree if (self.folder / name).is_dir() else os.unlink)(self.folder / name)
-                (self.folder / layout.STAGING).mkdir(exist_ok=True)
-        if held and resume and not overwrite:
-            self._resume()
+                self._delete(held)
+            elif held:
+                self._resume()
+        except BaseException:
+            with contextlib.suppress(OSError):
+                (self.folder / layout.STAGING).rmdir()  # only where nothing is staged
+            self._release()
+            raise
+
+    def _delete(self, held: list[str]) -> None:
+        """Empty the folder; the locked staging folder itself stays."""
+        staging = self.folder / layout.STAGING
+        with writing(self.folder):
+            entries = [self.folder / name for name in held if name != layout.STAGING]
+            for entry in [*entries, *staging.iterdir()]:
+                if entry.is_dir() and not entry.is_symlink():
+                    shutil.rmtree(entry)
+                else:
+                    entry.unlink()
 
     def _resume(self) -> None:
         from vlarl.data.lerobot import LeRobotDataset
 
+        for leftover in list(self.folder.rglob(f"{TEMPORARY_PREFIX}*")):  # of the writer that was killed
+            shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink(missing_ok=True)
         if not (self.folder / layout.INFO).is_file():
             return  # killed before the first episode was complete
         found = LeRobotDataset(self.folder, allow_empty=True)
@@ -222,21 +236,8 @@ class LeRobotWriter:
             if len(names[feature]) != width:
                 raise ValueError(f"{feature} has width {width} but {len(names[feature])} names: {names[feature]}")
         pixel_format = {"rgb24": "gbrp"}.get(ENCODINGS[self.quality].pixel_format, ENCODINGS[self.quality].pixel_format)
-        self._info = {
-            "codebase_version": layout.CODEBASE_VERSION,
-            "robot_type": self.robot_type,
-            "total_episodes": 0,
-            "total_frames": 0,
-            "total_tasks": 0,
-            "chunks_size": layout.FILES_PER_CHUNK,
-            "data_files_size_in_mb": layout.DATA_FILE_MEGABYTES,
-            "video_files_size_in_mb": layout.VIDEO_FILE_MEGABYTES,
-            "fps": self.fps,
-            "splits": {"train": "0:0"},
-            "data_path": layout.DATA,
-            "video_path": layout.VIDEO,
-            "features": layout.features(cameras, names[layout.STATE], names[layout.ACTION], self.fps, pixel_format),
-        }
+        features = layout.features(cameras, names[layout.STATE], names[layout.ACTION], self.fps, pixel_format)
+        self._info = layout.new_info(features, self.fps, self.robot_type)
         atomic_write_json(self.folder / layout.INFO, self._info)
 
     def _next_index(self) -> int:
