@@ -46,9 +46,12 @@ format: setup
 	.venv/bin/ruff check --fix
 	.venv/bin/ruff format
 
+# A run that was stopped goes on where it was; one that is finished is only reported.
 quickstart: setup
 	$(VLARL) doctor
-	$(VLARL) train libero_quickstart --out $(RUN) $(ARGS)
+	@if [ -f "$(RUN)/config.json" ]; then set -x; $(VLARL) train --resume "$(RUN)" $(ARGS); \
+	else set -x; $(VLARL) train libero_quickstart --out "$(RUN)" $(ARGS); fi
+	$(VLARL) report "$(RUN)"
 
 clean:
 	rm -rf .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist MUJOCO_LOG.TXT
