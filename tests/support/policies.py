@@ -8,7 +8,6 @@ import torch
 from vlarl.env_protocol import Float32Array, Observation
 from vlarl.policies.oft_presets import preset
 from vlarl.policies.openvla_oft import OpenVlaOft
-from vlarl.policies.prompt_tokenizer import build_tokenizer
 
 INSTRUCTIONS = (
     "pick up the alphabet soup and place it in the basket",
@@ -18,14 +17,10 @@ INSTRUCTIONS = (
 
 
 def random_policy(size: str = "tiny", seed: int = 0) -> OpenVlaOft:
-    """A policy of that preset; weights are scaled up so that its distributions are far from uniform."""
-    torch.manual_seed(seed)
-    config = preset(size)
-    policy = OpenVlaOft(config, build_tokenizer(config.language.token_vocab_size)).eval()
+    """A policy of that preset; the head is scaled up so that its distributions are far from uniform."""
+    policy = OpenVlaOft.from_scratch(preset(size), seed)
     with torch.no_grad():
-        for parameter in policy.language_model.parameters():
-            if parameter.dim() == 2:
-                parameter.mul_(4.0)
+        policy.language_model.model.lm_head.weight.mul_(10.0)
     return policy
 
 

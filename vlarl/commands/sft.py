@@ -140,15 +140,11 @@ def _policy(options: Options, data: DemonstrationSet) -> Any:
     """A new policy with the data's statistics, or the one to continue from."""
     from dataclasses import replace
 
-    import torch
-
     from vlarl.policies.oft_presets import preset
     from vlarl.policies.openvla_oft import OpenVlaOft
-    from vlarl.policies.prompt_tokenizer import build_tokenizer
 
     if options.init is not None:
         return OpenVlaOft.from_pretrained(options.init)
-    torch.manual_seed(options.seed)
     size = preset(options.config)
     # Rotations of pick-and-place demonstrations are nearly zero; a range from them alone would leave later
     # learning no room, and one bin would be far below what the controller can follow.
@@ -156,7 +152,7 @@ def _policy(options: Options, data: DemonstrationSet) -> Any:
     config = replace(
         size, action_statistics=data.action_statistics(half_range), proprio_statistics=data.state_statistics()
     )
-    return OpenVlaOft(config, build_tokenizer(config.language.token_vocab_size))
+    return OpenVlaOft.from_scratch(config, options.seed)
 
 
 def _train(trainer: Any, tracker: Any, epochs: int) -> dict[str, Any]:

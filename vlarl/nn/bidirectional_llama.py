@@ -62,6 +62,24 @@ class BidirectionalLlama(nn.Module):
             hidden = output_of(layer(hidden, attention_mask=mask, position_embeddings=rotation))
         return llama.norm(_layer_at(layers[-1], hidden, positions, rotation, mask))
 
+    @torch.no_grad()
+    def initialise_from_scratch(self) -> None:
+        """Random weights that can learn with placeholders that are all zero.
+
+        A zero vector has zero queries and keys, so the first layer gives every placeholder the same content, and
+        from the second layer on only rotary positions tell them apart. With the usual standard deviation of 0.02
+        a narrow network's attention starts uniform, positions have no effect, and imitation from scratch stays
+        at the marginal distribution of actions. Unit-variance projections, and queries and keys of twice that,
+        give attention that depends on position from the first step.
+        """
+        for layer in self.model.model.layers:
+            attention = layer.self_attn
+            for parameter in layer.parameters():
+                if parameter.dim() == 2:
+                    nn.init.normal_(parameter, std=parameter.shape[1] ** -0.5)
+            for projection in (attention.q_proj, attention.k_proj):
+                nn.init.normal_(projection.weight, std=2.0 * projection.weight.shape[1] ** -0.5)
+
     def logits(self, hidden: Tensor, begin: int, end: int) -> Tensor:
         """``float32 [..., end - begin]``: logits of the token ids ``begin .. end - 1`` alone."""
         return functional.linear(hidden, self.model.lm_head.weight[begin:end]).float()

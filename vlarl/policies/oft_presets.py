@@ -30,13 +30,14 @@ def compact(
     intermediate: int = 256,
     tower: int = 64,
     stem: tuple[int, ...] = (32, 64, 64),
-    rope_theta: float = 10000.0,
+    rope_theta: float = 100.0,
 ) -> OpenVlaOftConfig:
     """A compact policy for two 128 px cameras and LIBERO's proprioception.
 
     Patches of 32 px keep the sequence short (about 105 tokens), which is what decides the cost on a CPU. With
     patches this large a linear embedding would have to learn every texture from a few demonstrations, hence the
-    convolution stem. RoPE positions and zeroed placeholders are as published.
+    convolution stem. Rotary positions turn faster than in a text model (base 100 in place of 10000): they alone tell
+    the 56 zeroed placeholders apart.
     """
     vision_tower = TowerConfig(
         hidden_size=tower, num_hidden_layers=2, num_attention_heads=max(1, tower // 32), intermediate_size=2 * tower

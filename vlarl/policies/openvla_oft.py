@@ -28,6 +28,7 @@ from vlarl.policies.checkpoint_files import load_policy_files, save_policy_files
 from vlarl.policies.image_chain import prepare_image
 from vlarl.policies.normalisation import Normaliser, gripper_to_environment
 from vlarl.policies.oft_config import OpenVlaOftConfig
+from vlarl.policies.prompt_tokenizer import build_tokenizer
 from vlarl.policy import Decoding
 from vlarl.types import PolicyOutput
 
@@ -61,6 +62,14 @@ class OpenVlaOft(nn.Module):
         proprio = config.proprio_statistics
         self.proprio_normaliser = None if proprio is None else Normaliser(proprio, config.epsilon)
         self._prompts: dict[str, Tensor] = {}
+
+    @classmethod
+    def from_scratch(cls, config: OpenVlaOftConfig, seed: int) -> Self:
+        """A compact policy with random weights and the tokenizer of its vocabulary size."""
+        torch.manual_seed(seed)
+        policy = cls(config, build_tokenizer(config.language.token_vocab_size, config.num_bins))
+        policy.language_model.initialise_from_scratch()
+        return policy.eval()
 
     # ---- the protocol -------------------------------------------------------------------------------------------
 
