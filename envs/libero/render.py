@@ -13,6 +13,7 @@ from typing import Any
 import mujoco
 import numpy as np
 
+from envs.libero.culling import can_cull, cullable_geoms, outside_frustum
 from envs.libero.render_assets import HIDDEN_GROUP, RenderAssets, applied, make_assets
 from envs.libero.simulator import Slot, TaskSimulator
 from vlarl.env_protocol import EnvError, UInt8Image
@@ -90,21 +91,44 @@ class TaskRenderer:
         self._perturbation = mujoco.MjvPerturb()
         self._cameras = {name: _fixed_camera(model, CAMERAS[name]) for name in cameras}
         self._buffer = np.empty((resolution, resolution, 3), dtype=np.uint8)
+        self._cullable = cullable_geoms(model) if can_cull(model) else np.empty(0, dtype=np.int64)
+        self._groups = model.geom_group.copy()
+        self._outside = np.zeros(model.ngeom, dtype=np.bool_)
 
     def render(self, slot: Slot) -> dict[str, UInt8Image]:
         """One upright ``uint8 [resolution, resolution, 3]`` image per camera of the slot's current poses."""
         self._gl.make_current()
+        # Renderers share one OpenGL context: whoever rendered last left its own framebuffer bound.
+        mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._context)
         if slot.site_alpha is not None:
             self._model.site_rgba[:, 3] = slot.site_alpha
         return {name: self._render_camera(slot.data, camera) for name, camera in self._cameras.items()}
 
     def _render_camera(self, data: mujoco.MjData, camera: mujoco.MjvCamera) -> UInt8Image:
+        self._hide_unseen(data, camera.fixedcamid)
         mujoco.mjv_updateScene(
             self._model, data, self._options, self._perturbation, camera, mujoco.mjtCatBit.mjCAT_ALL, self._scene
         )
+        self._model.geom_group[:] = self._groups
         mujoco.mjr_render(self._viewport, self._scene, self._context)
         mujoco.mjr_readPixels(self._buffer, None, self._viewport, self._context)
         return np.ascontiguousarray(self._buffer[::-1])  # OpenGL's first row is the bottom one
+
+    def _hide_unseen(self, data: mujoco.MjData, camera: int) -> None:
+        """Move geoms outside the camera's view into the hidden group for the next scene update."""
+        model = self._model
+        slope = float(np.tan(np.deg2rad(model.cam_fovy[camera]) / 2.0))
+        outside_frustum(
+            self._cullable,
+            model.geom_aabb,
+            data.geom_xpos,
+            data.geom_xmat,
+            data.cam_xpos[camera],
+            data.cam_xmat[camera],
+            slope,
+            self._outside,
+        )
+        model.geom_group[self._outside] = HIDDEN_GROUP
 
     def close(self) -> None:
         """Free the renderer's OpenGL objects."""
