@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from vlarl.data import lerobot_format as layout
 from vlarl.data.demonstration import Demonstration
-from vlarl.files import atomic_write_bytes, atomic_write_json
+from vlarl.files import atomic_write_bytes, atomic_write_json, read_json
 from vlarl.media import Quality, codec_error, join_videos, read_video, write_video
 
 
@@ -113,6 +113,16 @@ def join_episodes(
     flat = [layout.flatten_stats(row) for row in rows]
     write_table(folder / layout.EPISODES.format(**where), [pa.Table.from_pylist(flat)])
     return rows
+
+
+def write_quantiles(folder: Path) -> None:
+    """Add exact quantiles of states and actions, over all joined episodes, to ``stats.json``."""
+    stats = read_json(folder / layout.STATS)
+    files = sorted((folder / "data").glob("*/*.parquet"))
+    for name in (layout.STATE, layout.ACTION):
+        columns = [pq.read_table(path, columns=[name])[name] for path in files]
+        stats[name] |= layout.vector_quantiles(np.concatenate([layout.matrix(column) for column in columns]))
+    atomic_write_json(folder / layout.STATS, stats)
 
 
 def write_table(path: Path, row_groups: Sequence[pa.Table]) -> None:

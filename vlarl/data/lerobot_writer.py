@@ -18,13 +18,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import numpy as np
-import pyarrow.parquet as pq
-
 from vlarl.data import lerobot_format as layout
 from vlarl.data.demonstration import DataError, Demonstration
-from vlarl.data.lerobot_episode import join_episodes, stage_episode, write_table
-from vlarl.files import TEMPORARY_PREFIX, atomic_write_json, fsync_tree, read_json, writing
+from vlarl.data.lerobot_episode import join_episodes, stage_episode, write_quantiles, write_table
+from vlarl.files import TEMPORARY_PREFIX, atomic_write_json, fsync_tree, writing
 from vlarl.media import ENCODINGS, Quality
 
 
@@ -95,7 +92,7 @@ class LeRobotWriter:
     ) -> None:
         if error is None:
             self.close()
-        else:  # keep the complete episodes, but let the first error be the one that is seen
+        else:  # keep the complete episodes, but show the first error
             with contextlib.suppress(Exception):
                 self.close()
             self._release()
@@ -141,7 +138,8 @@ class LeRobotWriter:
             return
         self._commit_staged()
         if self._committed:
-            self._write_quantiles()
+            self._write_totals()  # a writer that was killed may have joined episodes without counting them
+            write_quantiles(self.folder)
         with contextlib.suppress(OSError):
             shutil.rmtree(self.folder / layout.STAGING)
             self.folder.rmdir()  # succeeds only where no episode was ever added
@@ -274,6 +272,12 @@ class LeRobotWriter:
         obsolete = [self.folder / row[layout.STAGED_FOLDER] for row in self._staged]
         self._committed += rows
         self._staged, self._sizes = [], {}
+        self._write_totals()
+        for folder in obsolete:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _write_totals(self) -> None:
+        """Bring ``info.json`` and ``stats.json`` up to the episodes that are joined."""
         self._info |= {
             "total_episodes": len(self._committed),
             "total_frames": self._next_index(),
@@ -282,17 +286,6 @@ class LeRobotWriter:
         }
         atomic_write_json(self.folder / layout.INFO, self._info)
         atomic_write_json(self.folder / layout.STATS, layout.merge_stats([row["stats"] for row in self._committed]))
-        for folder in obsolete:
-            shutil.rmtree(folder, ignore_errors=True)
-
-    def _write_quantiles(self) -> None:
-        """Add exact quantiles of states and actions to ``stats.json``."""
-        stats = read_json(self.folder / layout.STATS)
-        files = sorted((self.folder / "data").glob("*/*.parquet"))
-        for name in (layout.STATE, layout.ACTION):
-            columns = [pq.read_table(path, columns=[name])[name] for path in files]
-            stats[name] |= layout.vector_quantiles(np.concatenate([layout.matrix(column) for column in columns]))
-        atomic_write_json(self.folder / layout.STATS, stats)
 
     def _release(self) -> None:
         if self._lock is not None:
