@@ -82,7 +82,7 @@ def probe(backend: str, environment: Mapping[str, str] | None = None, seconds: f
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return Rendering(wrong=f"the driver hung: no frame within {seconds:.0f} s")
+        return Rendering(wrong=f"the driver hung: no frame within {seconds:g} s")
     if done.returncode:
         lines = [line for line in done.stderr.strip().splitlines() if line.strip()]
         reason = lines[-1].strip() if lines else "it said nothing"
