@@ -138,7 +138,7 @@ def test_a_file_is_only_followed_where_the_user_named_it(tmp_path):
     file.write_text("from dataclasses import dataclass\n@dataclass(frozen=True)\nclass Own:\n    x: int = 1\n")
     own = load_file(file).Own(x=5)
     path = save_config(tmp_path / "config.json", own)
-    with pytest.raises(ConfigError, match="it is not run"):
+    with pytest.raises(ConfigError, match="so it is not run"):
         load_config(path)
     assert load_config(path, trusted_files=[file]) == own
 

@@ -94,8 +94,8 @@ def resolve_class(tag: Any, trusted_files: tuple[str, ...] = ()) -> type[Any]:
     if module_name.endswith(".py"):
         if str(Path(module_name).expanduser().resolve()) not in trusted_files:
             raise ConfigError(
-                f"class {tag!r} lies in a file that was not named on the command line; it is not run. "
-                "Start from the configuration file itself: vlarl train path/to/config.py"
+                f"class {tag!r} lies in a file that was not named on the command line, so it is not run. "
+                "Name your experiment's file too: vlarl train path/to/experiment.py --resume FOLDER"
             )
         found = get_attribute(load_file(module_name), attribute)
     else:

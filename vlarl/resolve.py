@@ -279,6 +279,11 @@ def file_of_module(name: str) -> str | None:
         return None
 
 
+def loaded_files() -> list[str]:
+    """Every file that ``load_file`` has imported in this process."""
+    return [file for name in list(sys.modules) if (file := file_of_module(name)) is not None]
+
+
 class FileFinder(importlib.abc.MetaPathFinder):
     """Lets ``import`` find modules named by ``load_file``, in this process and in any that imports this module."""
 

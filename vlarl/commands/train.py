@@ -5,11 +5,11 @@ Example::
     vlarl train toy_grpo
     vlarl train libero_quickstart --iterations 20 --rollout.temperature 1.0
     vlarl train path/to/my_experiment.py --out runs/mine
-    vlarl train --resume runs/mine
+    vlarl train path/to/my_experiment.py --resume runs/mine
 
 CONFIG is a name in configs/ or a path to a Python file that defines config() -> TrainConfig. Every field of the
 configuration is a flag: 'vlarl train CONFIG --help' lists them. A stopped run continues with --resume and ends with
-the same weights as one that was not stopped.
+the same weights as one that was not stopped; where classes lie in files of yours, name CONFIG again.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from vlarl.cli import EXIT_INTERRUPTED, plain_description
 from vlarl.errors import ConfigError, UserError, nearest
-from vlarl.resolve import is_path, list_names, resolve
+from vlarl.resolve import is_path, list_names, loaded_files, resolve
 
 if TYPE_CHECKING:
     from vlarl.config import TrainConfig
@@ -78,11 +78,14 @@ def main(arguments: Sequence[str]) -> int:
         options=Options(),
     )
     folder = prepare_folder(config, saved, options)
-    return train(config, folder, resume=saved is not None)
+    return train(config, folder, resume=saved is not None, named=name if name is not None and is_path(name) else None)
 
 
-def train(config: TrainConfig, folder: Path, *, resume: bool) -> int:
-    """Run the training loop in ``folder``; Ctrl-C leaves a run that can be continued."""
+def train(config: TrainConfig, folder: Path, *, resume: bool, named: str | None = None) -> int:
+    """Run the training loop in ``folder``; Ctrl-C leaves a run that can be continued, and says how.
+
+    ``named`` is the configuration's file where it has to be named again.
+    """
     from vlarl.policy import load_policy
     from vlarl.progress import Display
     from vlarl.trainer import Trainer
@@ -92,7 +95,7 @@ def train(config: TrainConfig, folder: Path, *, resume: bool) -> int:
         try:
             Trainer(config, policy, folder, display=display, resume=resume).fit()
         except KeyboardInterrupt:
-            again = shlex.join(["vlarl", "train", "--resume", str(folder)])
+            again = shlex.join(["vlarl", "train", *filter(None, [named]), "--resume", str(folder)])
             display.console.print(f"stopped; continue with: {again}", highlight=False)
             return EXIT_INTERRUPTED
     print(f"run folder: {folder}")
@@ -130,7 +133,9 @@ def load_saved(folder: Path, name: str | None) -> TrainConfig:
         guess = nearest(folder.name, siblings)
         tail = f" Did you mean {folder.parent / guess}?" if guess else ""
         raise UserError(f"{folder} holds no run to resume: {file} is missing.{tail}")
-    config = load_config(file, TrainConfig, [name.partition(":")[0]] if name and is_path(name) else [])
+    if name is not None and is_path(name):
+        load_named(name)  # whoever names a file trusts it, and what it loads
+    config = load_config(file, TrainConfig, loaded_files())
     if name is not None and not is_path(name) and name != config.name:
         raise UserError(
             f"{folder} is a run of '{config.name}', not of '{name}'. Continue it with: vlarl train --resume {folder}"
