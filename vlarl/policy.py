@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Literal, Protocol, Self
 
 from torch import Tensor, nn
 
 from vlarl.env_protocol import Float32Array, Observation
 from vlarl.types import PolicyOutput
+
+PUBLISHED_TYPES = {"openvla": "openvla_oft"}
+"""``model_type`` of published checkpoints -> our module."""
 
 DecodingMode = Literal["sample", "greedy", "expectation"]
 
@@ -19,7 +23,10 @@ DecodingMode = Literal["sample", "greedy", "expectation"]
 class Decoding:
     """How action tokens become actions; part of every reported protocol."""
 
-    mode: DecodingMode = "sample"
+    mode: PUBLISHED_TYPES = {"openvla": "openvla_oft"}
+"""``model_type`` of published checkpoints -> our module."""
+
+DecodingMode = "sample"
     """``sample``: inverse-CDF sampling from the episode's own noise; ``greedy``: argmax; ``expectation``: the
     probability-weighted mean of the bin centres (gripper: the more probable sign)."""
     temperature: float = 1.0
@@ -78,11 +85,12 @@ class TorchPolicy(Policy, Protocol):
 def load_policy(source: str | Path, *, seed: int = 0) -> TorchPolicy:
     """Load a checkpoint folder, or build a fresh policy from ``"package.module:Class"``.
 
-    The class is the one that the folder's ``config.json`` names (``policy_class``); a published OpenVLA folder
-    (``model_type`` "openvla") needs no such field.
+    The class is the one that the folder's ``config.json`` names: ``policy_class`` ("package.module:Class") or
+    ``model_type`` (a module in ``vlarl/policies``, or a published type).
 
     Raises:
         CheckpointError: no such folder, no ``config.json``, or no class named in it.
+        NameNotFoundError: a class that does not exist.
     """
     from vlarl.errors import CheckpointError
     from vlarl.files import read_json
@@ -95,12 +103,14 @@ def load_policy(source: str | Path, *, seed: int = 0) -> TorchPolicy:
     if not config_file.is_file():
         raise CheckpointError(f"{config_file} does not exist; expected a checkpoint folder that holds one")
     config = read_json(config_file)
-    name = config.get("policy_class")
-    if name is None and config.get("model_type") == "openvla":
-        name = "vlarl.policies.openvla_oft:OpenVlaOft"
+    name = config.get("policy_class") or PUBLISHED_TYPES.get(str(config.get("model_type")), config.get("model_type"))
     if not name:
         raise CheckpointError(
-            f"{config_file}: field 'policy_class' is missing and 'model_type' is {config.get('model_type')!r}; "
-            "expected 'policy_class': \"package.module:Class\", or 'model_type': \"openvla\""
+            f"{config_file}: neither field 'policy_class' nor 'model_type' is there; expected "
+            "'policy_class': \"package.module:Class\", or 'model_type' with the name of a module in vlarl/policies"
         )
-    return resolve(name, "policies").from_pretrained(source)
+    found = resolve(str(name), "policies")
+    if isinstance(found, ModuleType):  # a bare module name: its class has the same name in another spelling
+        wanted = str(name).replace("_", "")
+        found = next(value for key, value in vars(found).items() if key.lower() == wanted)
+    return found.from_pretrained(source)
