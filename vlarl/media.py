@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 import av
 import numpy as np
+from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from vlarl.errors import UserError
@@ -98,13 +99,15 @@ def read_video(path: str | Path, start: int = 0, count: int | None = None) -> Fr
         rate, base = stream.average_rate, stream.time_base
         if start and rate is not None and base is not None:
             container.seek(round(Fraction(start) / rate / base), stream=stream, backward=True)
+        # One converter for all frames and one thread: setting either up costs more than converting a small frame.
+        converter = VideoReformatter()
         images: list[Frames] = []
         position = 0
         for frame in _decoded(path, container):
             # After a seek the decoder starts at a keyframe at or before the wanted frame: its time says which.
             position = round(frame.pts * base * rate) if start and None not in (frame.pts, base, rate) else position
             if position >= start:
-                images.append(frame.to_ndarray(format="rgb24"))
+                images.append(converter.reformat(frame, format="rgb24", threads=1).to_ndarray())
                 if count is not None and len(images) == count:
                     break
             position += 1
@@ -199,6 +202,7 @@ def _encode(target: str, frames: Frames | Iterable[Frames], fps: float, encoding
     with av.open(target, "w", format="mp4", options={"movflags": "faststart"}) as container:
         stream: Any = None
         shape: tuple[int, ...] = ()
+        converter = VideoReformatter()
         for index, image in enumerate(frames):
             image = np.asarray(image)
             if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
@@ -221,6 +225,7 @@ def _encode(target: str, frames: Frames | Iterable[Frames], fps: float, encoding
             if any(growth):
                 image = np.pad(image, ((0, growth[0]), (0, growth[1]), (0, 0)), mode="edge")
             picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
+            picture = converter.reformat(picture, format=encoding.pixel_format, threads=1)
             container.mux(stream.encode(picture))
         if stream is None:
             raise ValueError("a video needs at least one frame; got none")
