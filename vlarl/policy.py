@@ -23,10 +23,7 @@ DecodingMode = Literal["sample", "greedy", "expectation"]
 class Decoding:
     """How action tokens become actions; part of every reported protocol."""
 
-    mode: PUBLISHED_TYPES = {"openvla": "openvla_oft"}
-"""``model_type`` of published checkpoints -> our module."""
-
-DecodingMode = "sample"
+    mode: DecodingMode = "sample"
     """``sample``: inverse-CDF sampling from the episode's own noise; ``greedy``: argmax; ``expectation``: the
     probability-weighted mean of the bin centres (gripper: the more probable sign)."""
     temperature: float = 1.0
