@@ -10,6 +10,7 @@ Example::
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,7 @@ class LeRobotDataset:
         return {
             key.removeprefix(layout.CAMERA_PREFIX): (int(feature["shape"][0]), int(feature["shape"][1]))
             for key, feature in self.info["features"].items()
-            if feature["dtype"] == "video"
+            if feature["dtype"] in ("video", "image")
         }
 
     def row(self, episode: int) -> dict[str, Any]:
@@ -98,8 +99,13 @@ class LeRobotDataset:
         unknown = sorted(set(cameras or ()) - set(self.cameras))
         if unknown:
             raise DataError(f"{self.folder} has no camera {unknown[0]!r}; it has {', '.join(self.cameras) or 'none'}")
-        frames = self._read_frames(row)
-        images = {camera: self._read_images(row, camera) for camera in cameras or self.cameras}
+        wanted = {camera: self._feature_of(camera) for camera in cameras or self.cameras}
+        stored = [key for key in wanted.values() if self.info["features"][key]["dtype"] == "image"]
+        frames = self._read_frames(row, stored)
+        images = {
+            camera: _decode_images(frames[key], self.folder) if key in stored else self._read_video(row, key)
+            for camera, key in wanted.items()
+        }
         task_index = int(frames["task_index"][0].as_py())
         try:
             return Demonstration(
@@ -191,18 +197,23 @@ class LeRobotDataset:
                 return rows
             rows.append({**read_json(self.folder / folder / layout.STAGED_ROW), layout.STAGED_FOLDER: folder})
 
-    def _read_frames(self, row: dict[str, Any]) -> pa.Table:
+    def _feature_of(self, camera: str) -> str:
+        """Feature name of a camera; datasets of other programs do not all use the prefix."""
+        prefixed = layout.camera_feature(camera)
+        return prefixed if prefixed in self.info["features"] else camera
+
+    def _read_frames(self, row: dict[str, Any], images: list[str]) -> pa.Table:
         staged = row.get(layout.STAGED_FOLDER)
         path = self.folder / staged / layout.STAGED_FRAMES if staged else self._path("data", row)
-        table = _read_table(path, [layout.STATE, layout.ACTION, "task_index"], row["episode_index"])
+        table = _read_table(path, [layout.STATE, layout.ACTION, "task_index", *images], row["episode_index"])
         if len(table) != row["length"]:
             raise DataError(
                 f"{path} holds {len(table)} frames of episode {row['episode_index']}; {row['length']} expected"
             )
         return table
 
-    def _read_images(self, row: dict[str, Any], camera: str) -> np.ndarray:
-        feature, staged = layout.camera_feature(camera), row.get(layout.STAGED_FOLDER)
+    def _read_video(self, row: dict[str, Any], feature: str) -> np.ndarray:
+        staged = row.get(layout.STAGED_FOLDER)
         if staged:
             return read_video(self.folder / staged / f"{feature}.mp4", 0, row["length"])
         first = round(row[f"videos/{feature}/from_timestamp"] * self.fps)
@@ -224,6 +235,18 @@ def _read_table(path: Path, columns: list[str] | None = None, episode: int | Non
         return pq.read_table(path, columns=columns, filters=filters)
     except (pa.ArrowInvalid, OSError, KeyError) as error:
         raise DataError(f"{path} cannot be read: {error}") from error
+
+
+def _decode_images(column: pa.ChunkedArray, folder: Path) -> np.ndarray:
+    """Images that are stored one by one (``{bytes, path}``, as the ``datasets`` library does) as ``[T, H, W, 3]``."""
+    from PIL import Image
+
+    found = []
+    for cell in column.to_pylist():
+        source = io.BytesIO(cell["bytes"]) if cell.get("bytes") else folder / cell["path"]
+        with Image.open(source) as image:
+            found.append(np.asarray(image.convert("RGB")))
+    return np.stack(found)
 
 
 def _or(value: Any, default: Any) -> Any:

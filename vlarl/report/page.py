@@ -11,7 +11,7 @@ from typing import Any
 
 from vlarl.report import charts
 from vlarl.report.run_folder import Counted, Evaluation, RunFolder
-from vlarl.report.wording import percent, points, text, with_interval
+from vlarl.report.wording import duration_text, percent, points, text, with_interval
 
 EMBED_MEGABYTES = 3.0
 """Videos up to this size, in all, become part of the page; further ones are linked beside it."""
@@ -62,7 +62,7 @@ def headline(run: RunFolder, before: Evaluation | None, after: Evaluation | None
     verb = "rose" if change.low > 0 else "fell" if change.high < 0 else "did not change measurably:"
     first, last = percent(before.total.rate.value), percent(after.total.rate.value)
     seconds = _train_seconds(run, after)
-    duration = f" in {seconds / 60:.1f} minutes of training" if seconds else ""
+    duration = f" in {duration_text(seconds)} of training" if seconds else ""
     where = "from" if verb != "did not change measurably:" else "it went from"
     return f"Success {verb} {where} {first} to {last}{duration}: {points(change)} points."
 
@@ -77,7 +77,7 @@ def cards(run: RunFolder, before: Counted | None, after: Counted | None) -> list
     seconds = _train_seconds(run, run.evaluation("after"))
     if seconds:
         note = f"{len(run.metrics)} iterations" if run.metrics else ""
-        found.append({"label": "training time", "value": f"{seconds / 60:.1f} min", "note": note})
+        found.append({"label": "training time", "value": duration_text(seconds, short=True), "note": note})
     speed = _mean(run.metrics, "env_steps_per_second")
     if speed is not None:
         found.append(
@@ -221,7 +221,7 @@ def time_rows(metrics: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
             "share": f"{100 * value / total:.0f} %",
         }
         for phase, value in phases.items()
-        if value is not None and total
+        if value
     ]
     for name, label, form in (
         ("iteration_seconds", "whole iteration, wall clock", "{:.2f}"),

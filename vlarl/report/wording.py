@@ -14,6 +14,13 @@ def percent(value: float) -> str:
     return f"{100 * value:.1f} %"
 
 
+def duration_text(seconds: float, *, short: bool = False) -> str:
+    """Seconds as ``14.6 minutes`` or ``14.6 min``; below two minutes in seconds."""
+    if seconds < 120:
+        return f"{seconds:.0f} {'s' if short else 'seconds'}"
+    return f"{seconds / 60:.1f} {'min' if short else 'minutes'}"
+
+
 def points(change: Estimate) -> str:
     """A difference of rates with its interval, in percentage points."""
     return f"{100 * change.value:+.1f} [{100 * change.low:+.1f}, {100 * change.high:+.1f}]"

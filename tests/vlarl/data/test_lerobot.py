@@ -1,12 +1,15 @@
 """LeRobotDataset v3 folders: round trip, format facts, refusals."""
 
+import io
 import json
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from tests.support.demonstrations import assert_same, demonstration
 from vlarl.data import DataError, open_demonstrations
@@ -224,3 +227,24 @@ def test_a_dataset_of_another_program(tmp_path):
     assert found.instruction == demonstration(1).instruction
     assert dataset.codec_error_bound(1) is None
     assert dataset.summary().tasks[1].task == 1
+
+
+def test_a_dataset_with_single_images(tmp_path):
+    """lerobot can store PNGs in the data files in place of videos, and cameras of any name."""
+    expected = [demonstration(n, 4, ("front",)) for n in range(2)]
+    write(tmp_path / "d", expected)
+    info = json.loads((tmp_path / "d/meta/info.json").read_text())
+    feature = info["features"].pop("observation.images.front")
+    info["features"]["front"] = feature | {"dtype": "image"}
+    (tmp_path / "d/meta/info.json").write_text(json.dumps(info))
+    cells = []
+    for frame in np.concatenate([e.images["front"] for e in expected]):
+        buffer = io.BytesIO()
+        Image.fromarray(frame).save(buffer, "PNG")
+        cells.append({"bytes": buffer.getvalue(), "path": None})
+    path = next((tmp_path / "d/data").rglob("*.parquet"))
+    table = pq.read_table(path)
+    cell = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    pq.write_table(table.append_column("front", pa.array(cells, cell)), path)
+    for found, original in zip(LeRobotDataset(tmp_path / "d"), expected, strict=True):
+        assert_same(found, original)
