@@ -76,6 +76,7 @@ class _nothing:
         (["train"], "toy_grpo"),
         (["train", "toy_gpo"], "Did you mean 'toy_grpo'?"),
         (["train", "--resume", "runs/there/is/none"], "holds no run to resume"),
+        (["train", "toy_grpo", "--out", "/dev/null/run"], "choose another folder"),
         (["eval", "--suite", "toy"], "CHECKPOINT"),
         (["eval", "x", "--suite", "toi_a"], "Did you mean a suite of 'toy'?"),
         (["eval", "no/such/folder", "--suite", "toy"], "no/such/folder"),
@@ -127,7 +128,7 @@ TRAIN_FLAGS = """
 --learner.betas --learner.epochs --learner.learning-rate --learner.max-grad-norm --learner.microbatch-decisions
 --learner.minibatch-trajectories --learner.threads --learner.warmup-updates --learner.weight-decay --name
 --out --policy --resume --rollout.group-size --rollout.groups --rollout.max-draws --rollout.slots
---rollout.temperature --rollout.watchdog-seconds --rollout.workers --seed --split --suite --tasks --videos
+--rollout.temperature --rollout.watchdog-seconds --rollout.workers --seed --split --suite --tasks --trackers --videos
 """.split()
 
 
@@ -172,6 +173,15 @@ def test_train_evaluate_and_resume_on_the_toy(tmp_path, monkeypatch, capfd):
     assert written["episodes"] + written["errors"] == 6
     assert [row["task"] for row in written["tasks"]] == [1, 0]
     assert written["protocol"]["split"] == "heldout"
+
+
+def test_a_run_that_never_began_may_be_started_again(tmp_path, capsys):
+    out = ["--out", str(tmp_path / "run")]
+    assert main(["train", "toy_grpo", "--policy", str(tmp_path / "missing"), *out]) == 2
+    assert "missing" in capsys.readouterr().err
+    assert (tmp_path / "run" / "config.json").is_file()
+    assert main(["train", "toy_grpo", "--policy", str(tmp_path / "absent"), *out]) == 2
+    assert "absent" in capsys.readouterr().err
 
 
 def test_ctrl_c_leaves_a_run_that_can_be_continued(tmp_path):

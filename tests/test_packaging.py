@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import tomllib
+import zipfile
 from importlib import metadata
 from pathlib import Path
 
@@ -128,6 +129,20 @@ def test_no_address_of_a_package_index_is_committed():
         path = ROOT / name
         if path.is_file() and path.suffix in ("", ".sh", ".txt", ".toml", ".md", ".yml", ".cfg"):
             assert not suspicious.search(path.read_text(errors="replace")), name
+
+
+def test_the_wheel_holds_all_packages_and_the_report_template(tmp_path):
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    done = subprocess.run(build, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (wheel,) = tmp_path.glob("*.whl")
+    names = set(zipfile.ZipFile(wheel).namelist())
+    for package in ("vlarl", "envs", "configs", "real_robot"):
+        assert f"{package}/__init__.py" in names
+    assert "vlarl/templates/report.html.j2" in names
+    assert not any(name.startswith(("tests/", "tools/", "runs/")) for name in names)
+    entry_points = zipfile.ZipFile(wheel).read(next(n for n in names if n.endswith("entry_points.txt"))).decode()
+    assert "vlarl = vlarl.cli:main" in entry_points
 
 
 @pytest.fixture

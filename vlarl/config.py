@@ -72,6 +72,8 @@ class TrainConfig:
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     checkpoint_every: int = 1
     """Iterations between checkpoints; the last two are kept."""
+    trackers: tuple[str, ...] = ()
+    """Where metrics go besides ``metrics.jsonl``: ``tensorboard`` (extra ``viz``)."""
     videos: bool = True
     """Write mp4 videos of a success and a failure at the end."""
     imitation_reference: str = ""

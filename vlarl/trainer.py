@@ -83,7 +83,7 @@ class Trainer:
         self.train_seconds = 0.0
         if resume:
             self._restore()
-        self.tracker = make_tracker(folder, resume_step=self.iteration if resume else None)
+        self.tracker = make_tracker(folder, config.trackers, resume_step=self.iteration if resume else None)
 
     def fit(self) -> None:
         """Evaluate, train, evaluate, save."""

@@ -36,6 +36,7 @@ CHANGEABLE_ON_RESUME = (
     "iterations",
     "checkpoint_every",
     "videos",
+    "trackers",
     "imitation_reference",
     "evaluation",
     "rollout.workers",
@@ -168,7 +169,7 @@ def prepare_folder(config: TrainConfig, saved: TrainConfig | None, options: Opti
                 f"a resumed run continues as it began; these flags would change it: {', '.join(forbidden)}. "
                 "Start a new run with another --out instead."
             )
-    elif (folder / CONFIG_FILE).exists():
+    elif (folder / CONFIG_FILE).exists() and has_begun(folder):
         raise UserError(
             f"{folder} holds a run already. Continue it with 'vlarl train --resume {folder}', or choose another --out."
         )
@@ -180,6 +181,13 @@ def prepare_folder(config: TrainConfig, saved: TrainConfig | None, options: Opti
         head = result_header(shlex.join(["vlarl", *sys.argv[1:]]), {})
         atomic_write_json(folder / RUN_FILE, {key: value for key, value in head.items() if key != "protocol"})
     return folder
+
+
+def has_begun(folder: Path) -> bool:
+    """Whether a run got as far as a result worth keeping (one that failed on the way there may be replaced)."""
+    metrics = folder / "metrics.jsonl"
+    results = [*folder.glob("eval_*.json"), *folder.glob("checkpoints/*")]
+    return bool(results) or (metrics.is_file() and metrics.stat().st_size > 0)
 
 
 def set_aside_final_results(folder: Path, iterations: int) -> None:
