@@ -56,9 +56,7 @@ def outside_frustum(
         outside: ``[ngeom]``, written for ``geoms``.
     """
     # Normals point outwards, in the camera's frame: left, right, bottom, top, behind.
-    planes = np.array(
-        [[-1.0, 0.0, slope], [1.0, 0.0, slope], [0.0, -1.0, slope], [0.0, 1.0, slope], [0.0, 0.0, 1.0]]
-    )
+    planes = np.array([[-1.0, 0.0, slope], [1.0, 0.0, slope], [0.0, -1.0, slope], [0.0, 1.0, slope], [0.0, 0.0, 1.0]])
     normal = np.empty(3)
     for index in range(geoms.shape[0]):
         geom = geoms[index]

@@ -6,7 +6,6 @@ Contexts are made on first use, in the process that renders: an OpenGL context d
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +13,7 @@ import mujoco
 import numpy as np
 
 from envs.libero.culling import can_cull, cullable_geoms, outside_frustum
-from envs.libero.render_assets import HIDDEN_GROUP, RenderAssets, applied, make_assets
+from envs.libero.render_assets import HIDDEN_GROUP, RenderAssets, applied, make_assets, uploaded_texture_bytes
 from envs.libero.simulator import Slot, TaskSimulator
 from vlarl.env_protocol import EnvError, UInt8Image
 
@@ -61,13 +60,13 @@ def _gl_context() -> Any:
             from mujoco.gl_context import GLContext
 
             context = GLContext(_MAX_SIZE, _MAX_SIZE)
-            context.make_current()
         except Exception as error:
             raise EnvError(
                 f"no off-screen OpenGL context (MUJOCO_GL={os.environ.get('MUJOCO_GL', '')!r}): {error}. "
                 "Install one with: apt-get install libosmesa6 libegl1 libgl1-mesa-dri, then run `vlarl doctor`."
             ) from error
         _gl = (os.getpid(), context)
+    _gl[1].make_current()  # somebody else's context may be the current one
     return _gl[1]
 
 
@@ -80,11 +79,13 @@ class TaskRenderer:
             raise ValueError(f"unknown camera {unknown[0]!r}; choose from {', '.join(CAMERAS)}")
         if not 8 <= resolution <= _MAX_SIZE:
             raise ValueError(f"resolution {resolution} is outside 8..{_MAX_SIZE}")
-        self._gl = _gl_context()
+        _gl_context()
         self.profile = profile
         self._model = model = task.model
         self._viewport = mujoco.MjrRect(0, 0, resolution, resolution)
-        self._context = _make_context(model, profile, resolution, get_assets(task, profile))
+        assets = get_assets(task, profile)
+        self._context = _make_context(model, profile, resolution, assets)
+        self.texture_bytes = uploaded_texture_bytes(model, assets)
         self._scene = mujoco.MjvScene(model, maxgeom=1000)
         self._options = mujoco.MjvOption()
         self._options.geomgroup[HIDDEN_GROUP] = 0  # collision shapes are hidden in the stock images
@@ -97,7 +98,7 @@ class TaskRenderer:
 
     def render(self, slot: Slot) -> dict[str, UInt8Image]:
         """One upright ``uint8 [resolution, resolution, 3]`` image per camera of the slot's current poses."""
-        self._gl.make_current()
+        _gl_context()
         # Renderers share one OpenGL context: whoever rendered last left its own framebuffer bound.
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._context)
         if slot.site_alpha is not None:
@@ -130,10 +131,15 @@ class TaskRenderer:
         )
         model.geom_group[self._outside] = HIDDEN_GROUP
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether ``close`` was called."""
+        return self._context is None
+
     def close(self) -> None:
         """Free the renderer's OpenGL objects."""
         if self._context is not None:
-            self._gl.make_current()
+            _gl_context()
             self._context.free()
             self._context = None
 
@@ -170,30 +176,39 @@ def _make_context(
     return context
 
 
-_assets: dict[tuple[int, str], RenderAssets] = {}
+RENDERER_MEMORY = 1.5e9
+"""Bytes of textures the renderers of one process may hold; the one not used for longest is closed first."""
+
+_live: list[TaskRenderer] = []
 
 
 def get_assets(task: TaskSimulator, profile: RenderProfile) -> RenderAssets:
     """What the profile uploads for this task, planned once (before workers are forked, where warmed up)."""
-    key = (id(task), profile.name)
-    if key not in _assets:
-        _assets[key] = make_assets(task.model, profile.min_faces, profile.target_faces, profile.max_texture)
-    return _assets[key]
-
-
-_renderers: dict[Any, TaskRenderer] = {}
+    if profile.name not in task.render_assets:
+        task.render_assets[profile.name] = make_assets(
+            task.model, profile.min_faces, profile.target_faces, profile.max_texture
+        )
+    return task.render_assets[profile.name]
 
 
 def get_renderer(task: TaskSimulator, profile: str, resolution: int, cameras: tuple[str, ...]) -> TaskRenderer:
     """The process's renderer for this task and profile, made on first use."""
     if profile not in PROFILES:
         raise ValueError(f"unknown render profile {profile!r}; choose from {', '.join(PROFILES)}")
-    key = (os.getpid(), id(task), profile, resolution, cameras)
-    if key not in _renderers:
-        _renderers[key] = TaskRenderer(task, PROFILES[profile], resolution, cameras)
-    return _renderers[key]
+    key = (os.getpid(), profile, resolution, cameras)
+    renderer = task.renderers.get(key)
+    if renderer is None or renderer.is_closed:
+        renderer = task.renderers[key] = TaskRenderer(task, PROFILES[profile], resolution, cameras)
+        _live.append(renderer)
+        while len(_live) > 1 and sum(item.texture_bytes for item in _live) > RENDERER_MEMORY:
+            _live.pop(0).close()
+    elif _live[-1] is not renderer:
+        _live.remove(renderer)
+        _live.append(renderer)
+    return renderer
 
 
-def image_shapes(resolution: int, cameras: tuple[str, ...]) -> Mapping[str, tuple[int, int, int]]:
-    """Shape of each camera's image."""
-    return {name: (resolution, resolution, 3) for name in cameras}
+def close_renderers() -> None:
+    """Close every renderer of this process; they are made again when needed."""
+    while _live:
+        _live.pop().close()

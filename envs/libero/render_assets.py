@@ -131,6 +131,14 @@ def halve_until(pixels: NDArray[np.uint8], limit: int) -> NDArray[np.uint8]:
     return pixels
 
 
+def uploaded_texture_bytes(model: mujoco.MjModel, assets: RenderAssets) -> int:
+    """Memory of all textures in a renderer: four bytes per pixel, and a third more for mipmaps."""
+    pixels = model.tex_height.astype(np.int64) * model.tex_width
+    for item in assets.textures:
+        pixels[item.texture] = item.pixels.shape[0] * item.pixels.shape[1]
+    return int(pixels.sum()) * 16 // 3
+
+
 # -- meshes --------------------------------------------------------------------------------------------------------
 
 

@@ -254,6 +254,9 @@ class TaskSimulator:
         self.settled_states: dict[tuple[str, int, int], Snapshot] = {}
         self.observations: dict[Any, Any] = {}
         """First decision frames by (initial state, how they were rendered): equal starts need no second render."""
+        self.render_assets: dict[str, Any] = {}
+        self.renderers: dict[Any, Any] = {}
+        """Filled by ``envs.libero.render``; here so that they go with the task."""
         self._site_alpha = self.model.site_rgba[:, 3].copy()
         _release_memory()
 
@@ -454,3 +457,9 @@ def get_task_simulator(suite: str, task: int, build_seed: int = 0) -> TaskSimula
     if key not in _TASKS:
         _TASKS[key] = TaskSimulator(suite, task, build_seed)
     return _TASKS[key]
+
+
+def forget_tasks() -> None:
+    """Drop every simulator this process has built (about 0.25 GB each)."""
+    _TASKS.clear()
+    gc.collect()
