@@ -198,10 +198,18 @@ def vector_quantiles(rows: NDArray[Any]) -> dict[str, list[Any]]:
 def image_stats(frames: NDArray[np.uint8], most: int = 32) -> dict[str, list[Any]]:
     """Per-channel statistics in 0..1 over at most ``most`` evenly spaced frames, each value ``[3, 1, 1]``."""
     chosen = np.unique(np.linspace(0, len(frames) - 1, min(most, len(frames))).round().astype(int))
-    pixels = frames[chosen].reshape(-1, 3) / np.float32(255)
-    found = vector_stats(pixels)
-    shaped = {key: np.reshape(value, (3, 1, 1)).tolist() for key, value in found.items() if key != "count"}
-    return {**shaped, "count": [len(chosen)]}
+    levels = np.arange(256) / 255
+    # Exact moments from a histogram: far cheaper than passing over the pixels as floats.
+    counts = np.stack([np.bincount(frames[chosen, :, :, channel].ravel(), minlength=256) for channel in range(3)])
+    share = counts / counts.sum(1, keepdims=True)
+    mean = share @ levels
+    found = {
+        "min": [levels[row > 0][0] for row in counts],
+        "max": [levels[row > 0][-1] for row in counts],
+        "mean": mean,
+        "std": np.sqrt((share * (levels - mean[:, None]) ** 2).sum(1)),
+    }
+    return {key: np.reshape(value, (3, 1, 1)).tolist() for key, value in found.items()} | {"count": [len(chosen)]}
 
 
 def merge_stats(parts: Sequence[Stats]) -> Stats:
