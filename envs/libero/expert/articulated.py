@@ -6,7 +6,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from envs.libero.expert.geometry import Array, gripper_down, pointing, rotation_about
+from envs.libero.expert.geometry import (
+    Array,
+    gripper_down,
+    hand_yaw,
+    pointing,
+    rotation_about,
+    rotation_error,
+    wrap_half_turn,
+)
 from envs.libero.expert.goals import Goal
 from envs.libero.expert.grasps import Grasp, grasp_pose
 from envs.libero.expert.motion import CLOSE, OPEN, Actions, grip, hold, move
@@ -27,11 +35,31 @@ def _approach(direction: Array, tilt: float) -> Array:
     return -np.cos(angle) * _UP - np.sin(angle) * direction
 
 
+def _nearest(scene: Scene, approach: Array, closing: Array, flip: bool) -> Array:
+    """The one of the two equivalent orientations of a parallel gripper that is nearest to the present one (or not)."""
+    options = [pointing(approach, closing), pointing(approach, -closing)]
+    here = scene.hand_rotation()
+    options.sort(key=lambda option: float(np.linalg.norm(rotation_error(option, here))))
+    return options[1 if flip else 0]
+
+
+def _retreat(scene: Scene, away: Array) -> Actions:
+    """Move the open hand away by ``away`` [m], then up, turning it down again for whatever comes next."""
+    here = scene.hand_position()
+    rotation = scene.hand_rotation()
+    yield from move(scene, here + away, rotation, OPEN, steps=25, tolerance=0.03)
+    upright = gripper_down(wrap_half_turn(hand_yaw(rotation)))
+    # Towards the robot: turning the hand down far out would straighten the elbow.
+    up = scene.hand_position() + 0.12 * _UP + 0.12 * scene.towards_base(here)
+    up[2] = min(up[2], scene.ceiling(up))
+    yield from move(scene, up, upright, OPEN, steps=40, tolerance=0.05, turn_tolerance=0.3)
+
+
 def travel(scene: Scene, target: Array, rotation: Array, finger: float) -> Actions:
     """Go to ``target`` by way of a point above it, high enough to pass over whatever is in between."""
     here = scene.hand_position()
     height = max(scene.corridor_top(here, target, 0.1, ()) + 0.06, target[2] + 0.03)
-    height = min(height, max(here[2], target[2]) + 0.15)
+    height = max(min(height, scene.ceiling(target), scene.ceiling(here)), target[2])
     if here[2] < height - 0.02:
         yield from move(scene, np.array([here[0], here[1], height]), rotation, finger, tolerance=0.03)
     above = np.array([target[0], target[1], max(height, min(here[2], height))])
@@ -56,8 +84,7 @@ class OpenDrawer:
         direction = opening_direction(scene, joint)
         handle, _ = scene.outermost(joint.body, direction)
         approach = _approach(direction, self.tilt)
-        closing = np.cross(approach, np.cross(direction, _UP)) * (-1.0 if self.flip else 1.0)
-        rotation = pointing(approach, closing)
+        rotation = _nearest(scene, approach, np.cross(approach, np.cross(direction, _UP)), self.flip)
         target = handle + self.depth * approach
         yield from travel(scene, target - 0.1 * approach, rotation, OPEN)
         yield from move(scene, target, rotation, OPEN, steps=45, tolerance=0.006)
@@ -68,7 +95,7 @@ class OpenDrawer:
             scene, end, rotation, CLOSE, steps=90, gain=0.4, until=lambda: _has_travelled(scene, joint, goal)
         )
         yield from hold(scene, rotation, OPEN, 8)
-        yield from move(scene, scene.hand_position() - 0.1 * approach, rotation, OPEN, steps=25, tolerance=0.03)
+        yield from _retreat(scene, -0.1 * approach)
 
 
 def _has_travelled(scene: Scene, joint: Joint, goal: Goal) -> bool:
@@ -81,11 +108,11 @@ def _has_travelled(scene: Scene, joint: Joint, goal: Goal) -> bool:
 class CloseDrawer:
     """Push the handle with closed fingers until the drawer is shut.
 
-    The fingers point at the drawer (``tilt`` near 90): a hand pointing down would meet the handles of the drawers
-    above before the drawer is shut.
+    The fingers lean towards the drawer (``tilt``): a hand pointing straight down would meet the handles of the drawers
+    above before the drawer is shut, and one pointing straight at it brings the wrist down to the table.
     """
 
-    tilt: float = 75.0
+    tilt: float = 40.0
     standoff: float = 0.07
     height: float = 0.0
     """Metres above the handle's centre."""
@@ -97,8 +124,7 @@ class CloseDrawer:
         direction = opening_direction(scene, joint)
         handle, extent = scene.outermost(joint.body, direction)
         approach = _approach(direction, self.tilt)
-        closing = np.cross(direction, _UP) * (-1.0 if self.flip else 1.0)
-        rotation = pointing(approach, closing)
+        rotation = _nearest(scene, approach, np.cross(direction, _UP), self.flip)
         face = handle + direction * float(np.abs(extent @ direction)) + self.height * _UP
         yield from travel(scene, face + self.standoff * direction, rotation, CLOSE)
         remaining = abs(scene.joint_value(joint)) + 0.05
@@ -156,9 +182,7 @@ class CloseDoor:
         yield from move(scene, here + 0.1 * _UP, rotation, CLOSE, steps=20, tolerance=0.03)
 
 
-def _door_frame(
-    points: Array, anchor: Array, axis: Array, opens_negative: bool
-) -> tuple[Array, Array, float, float]:
+def _door_frame(points: Array, anchor: Array, axis: Array, opens_negative: bool) -> tuple[Array, Array, float, float]:
     """Horizontal unit vectors along the door (from the hinge) and out of its outer face, its width and half depth."""
     flat = points - anchor
     flat[:, 2] = 0.0

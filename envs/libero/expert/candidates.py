@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Protocol
+
+import numpy as np
 
 from envs.libero.expert.articulated import CloseDoor, CloseDrawer, OpenDrawer, TurnKnob
 from envs.libero.expert.goals import Goal
 from envs.libero.expert.grasps import MAX_WIDTH, Grasp, grasp_width, is_obstructed
+from envs.libero.expert.insert import InsertFromFront, enclosure
 from envs.libero.expert.motion import Actions
 from envs.libero.expert.pick_place import PickAndPlace
 from envs.libero.expert.scene import Scene
@@ -21,23 +24,27 @@ class Skill(Protocol):
         ...
 
 
-def candidates(scene: Scene, goal: Goal) -> Iterator[Skill]:
-    """Skills worth trying for ``goal`` from the scene's present state."""
+def candidates(scene: Scene, goal: Goal, goals: Sequence[Goal] = ()) -> Iterator[Skill]:
+    """Skills worth trying for ``goal`` from the scene's present state; ``goals`` are all of the task's goals."""
     if goal[0] in ("in", "on", "stack") and len(goal) == 3:
-        yield from _placements(scene, goal)
+        if enclosure(scene, goal[2]) is not None:
+            for tilt in (45.0, 30.0, 60.0):
+                for shift in (0.0, -0.03, 0.03):
+                    yield InsertFromFront(tilt=tilt, shift=shift)
+        yield from _placements(scene, goal, goals)
     elif goal[0] in ("turnon", "turnoff"):
         for angle in (0.0, 90.0):
             for height in (0.0, -0.008, 0.008):
                 yield TurnKnob(grasp=Grasp(angle=angle, height=height))
                 yield TurnKnob(grasp=Grasp(angle=angle, height=height), overshoot=0.8)
     elif goal[0] == "open":
-        for tilt in (0.0, 90.0, 70.0, 50.0, 30.0):
-            for flip in (False, True):
-                for depth in (0.0, 0.01, -0.008):
-                    yield OpenDrawer(tilt=tilt, flip=flip, depth=depth)
+        for tilt in (90.0, 70.0, 50.0, 30.0):
+            for depth in (0.0, 0.01, -0.008):
+                for flip in (False, True):
+                    yield OpenDrawer(tilt=tilt, depth=depth, flip=flip)
     elif goal[0] == "close" and scene.articulation(goal[1]).is_slide:
-        for tilt in (75.0, 90.0, 60.0, 45.0):
-            for height in (0.0, 0.015):
+        for tilt in (40.0, 50.0, 30.0, 65.0, 85.0):
+            for height in (0.0, 0.02):
                 for flip in (False, True):
                     yield CloseDrawer(tilt=tilt, height=height, flip=flip)
     elif goal[0] == "close":
@@ -47,11 +54,25 @@ def candidates(scene: Scene, goal: Goal) -> Iterator[Skill]:
                     yield CloseDoor(reach=reach, height=height, yaw=yaw)
 
 
-def _placements(scene: Scene, goal: Goal) -> Iterator[Skill]:
+def _placements(scene: Scene, goal: Goal, goals: Sequence[Goal]) -> Iterator[Skill]:
     choices = grasps(scene, goal[1])
+    shifts = _shared_shifts(scene, goal, goals)
     for clearance, release in ((0.03, 0.012), (0.06, 0.04), (0.03, 0.0)):
-        for grasp in choices:
-            yield PickAndPlace(grasp=grasp, clearance=clearance, release=release)
+        for shift in shifts:
+            for grasp in choices:
+                yield PickAndPlace(grasp=grasp, clearance=clearance, release=release, shift=shift)
+
+
+def _shared_shifts(scene: Scene, goal: Goal, goals: Sequence[Goal]) -> list[tuple[float, float]]:
+    """Where in a region to put an object, when several have to stand on the same one: side by side."""
+    sharing = [other for other in goals if len(other) == 3 and other[2] == goal[2]]
+    if len(sharing) < 2 or goal[0] != "on" or not scene.is_site(goal[2]):
+        return [(0.0, 0.0)]
+    half = float(min(scene.model.site_size[scene.site(goal[2])][:2]))
+    place = (sharing.index(goal) / (len(sharing) - 1) - 0.5) * 2.0 * 0.65 * half
+    points = scene.points(scene.body(goal[1]))
+    along_x, along_y = (place, 0.0), (0.0, place)
+    return [along_x, along_y] if np.ptp(points[:, 0]) < np.ptp(points[:, 1]) else [along_y, along_x]
 
 
 def grasps(scene: Scene, name: str) -> list[Grasp]:
@@ -60,6 +81,8 @@ def grasps(scene: Scene, name: str) -> list[Grasp]:
     Grasps whose fingers would come down on a neighbour are moved to the end.
     """
     found: list[Grasp] = []
+    if grasp_width(scene, name, Grasp(kind="top")) < min(0.05, 0.6 * grasp_width(scene, name, Grasp())):
+        found += [Grasp(kind="top", angle=angle, height=h) for h in (0.0, -0.006) for angle in (0.0, 90.0)]
     for angle in (0.0, 90.0, 45.0, -45.0, 20.0, -20.0):
         if grasp_width(scene, name, Grasp(angle=angle)) <= MAX_WIDTH:
             found += [Grasp(angle=angle, height=h, along=a) for h, a in _SHIFTS]
@@ -69,5 +92,5 @@ def grasps(scene: Scene, name: str) -> list[Grasp]:
     return sorted(found, key=lambda grasp: is_obstructed(scene, name, grasp))
 
 
-_SHIFTS = ((0.0, 0.0), (0.0, 0.02), (0.0, -0.02), (-0.01, 0.0), (0.012, 0.0))
+_SHIFTS = ((0.0, 0.0), (0.0, 0.02), (0.0, -0.02), (-0.01, 0.0), (0.012, 0.0), (0.0, 0.032), (0.0, -0.032))
 _AZIMUTHS = (90.0, -90.0, 0.0, 180.0, 45.0, -45.0, 135.0, -135.0)

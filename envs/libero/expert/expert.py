@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from envs.libero.expert.candidates import Skill, candidates
-from envs.libero.expert.goals import Goal, subgoals
+from envs.libero.expert.goals import Goal, order, subgoals
 from envs.libero.expert.scene import Scene, Simulator
 
 LIFTED = 0.02
@@ -118,6 +118,7 @@ class Expert:
         self.cache = SkillCache()
         self.max_steps = max_steps
         self.max_attempts = max_attempts
+        self._goals: list[Goal] = []
         self.attempts = 0
         """Skills tried in the latest search."""
 
@@ -129,6 +130,7 @@ class Expert:
         """
         self.attempts = 0
         self.simulator.reset(init_state)
+        self._goals = order(self.simulator.goal_state)
         pending = subgoals(self.scene, self.simulator.goal_state)
         found = self._search(pending, steps_left=self.max_steps)
         if found is None:
@@ -143,7 +145,7 @@ class Expert:
         goal, rest = pending[0], pending[1:]
         start = self.simulator.snapshot()
         known = self.cache.known(goal)
-        fresh = (skill for skill in candidates(self.scene, goal) if skill not in known)
+        fresh = (skill for skill in candidates(self.scene, goal, self._goals) if skill not in known)
         for skill in [*known, *list(fresh)]:
             if self.attempts >= self.max_attempts:
                 return None

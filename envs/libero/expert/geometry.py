@@ -30,6 +30,12 @@ def closing_axis(yaw: float) -> Array:
     return np.array([-np.sin(yaw), np.cos(yaw), 0.0])
 
 
+def hand_yaw(rotation: Array) -> float:
+    """Yaw [rad] of the upright gripper whose fingers close nearest to those of ``rotation``."""
+    across = rotation[:, 0]
+    return float(np.arctan2(-across[0], across[1]))
+
+
 def pointing(approach: ArrayLike, closing: ArrayLike) -> Array:
     """Orientation of a gripper whose fingers point along ``approach`` and close along ``closing``."""
     forward = np.asarray(approach, dtype=np.float64) / np.linalg.norm(approach)
@@ -56,6 +62,10 @@ def rotation_error(target: Array, current: Array) -> Array:
 
 
 def wrap_half_turn(angle: float) -> float:
-    """``angle`` modulo pi, in (-pi/2, pi/2]: a parallel gripper turned by half a turn is the same gripper."""
-    wrapped = (angle + np.pi / 2.0) % np.pi - np.pi / 2.0
-    return float(np.pi / 2.0 if np.isclose(wrapped, -np.pi / 2.0) else wrapped)
+    """``angle`` modulo pi in (-45, 135] degrees: half a turn makes the same gripper.
+
+    With the gripper down, the Panda's last joint stands near 45 degrees minus the yaw: this range keeps it furthest
+    from its limits, so that the hand can still be tilted.
+    """
+    wrapped = (angle + np.pi / 4.0) % np.pi - np.pi / 4.0
+    return float(wrapped + np.pi if np.isclose(wrapped, -np.pi / 4.0) else wrapped)

@@ -13,6 +13,8 @@ MAX_WIDTH = 0.074
 """Widest object side the fingers are sent around [m]; they open to 80 mm."""
 PALM_DEPTH = 0.028
 """How far below an object's top the grip site may be before the palm touches the object [m]."""
+TOP_BAND = 0.008
+"""Geoms that reach this close to an object's highest point make up its topmost feature [m]."""
 FINGER_BELOW_SITE = 0.019
 """How far the finger tips reach below the grip site [m]."""
 
@@ -21,8 +23,9 @@ FINGER_BELOW_SITE = 0.019
 class Grasp:
     """How to grip, relative to the object's present shape, so that it carries over to other initial states.
 
-    ``kind`` is ``"across"`` (both sides of the object, along its narrow side turned by ``angle`` degrees) or ``"rim"``
-    (one wall of something hollow, found at ``angle`` degrees of azimuth).
+    ``kind`` is ``"across"`` (both sides of the object, along its narrow side turned by ``angle`` degrees), ``"top"``
+    (the same, of the object's topmost feature: a lid's knob, a bottle's neck) or ``"rim"`` (one wall of something
+    hollow, found at ``angle`` degrees of azimuth).
     """
 
     kind: str = "across"
@@ -49,9 +52,11 @@ def grasp_pose(scene: Scene, body: int, grasp: Grasp) -> tuple[Array, float]:
     points = scene.points(body)
     bottom, top = float(points[:, 2].min()), float(points[:, 2].max())
     lowest = bottom + FINGER_BELOW_SITE - 0.003
-    if grasp.kind == "across":
+    if grasp.kind != "rim":
         height = max(min((bottom + top) / 2.0, top - 0.01), top - PALM_DEPTH, lowest) + grasp.height
         near = scene.points(body, height - 0.015, height + 0.015)
+        if grasp.kind == "top":
+            height, near = top - 0.012 + grasp.height, scene.points(body, top - TOP_BAND)
         near = points if len(near) == 0 else near
         yaw = wrap_half_turn(narrow_yaw(near) + np.deg2rad(grasp.angle))
         axis = closing_axis(yaw)
@@ -77,6 +82,8 @@ def grasp_width(scene: Scene, name: str, grasp: Grasp) -> float:
     """Extent of the object between the fingers [m]."""
     target, yaw = grasp_pose(scene, scene.body(name), grasp)
     near = scene.points(scene.body(name), target[2] - 0.015, target[2] + 0.015)
+    if grasp.kind == "top":
+        near = scene.points(scene.body(name), scene.top(name) - TOP_BAND)
     return float(np.ptp(near @ closing_axis(yaw))) if len(near) else 0.0
 
 

@@ -45,6 +45,7 @@ class PickAndPlace:
         if crossing > here[2] + 0.01:
             yield from move(scene, np.array([here[0], here[1], crossing]), rotation, OPEN, tolerance=0.03)
             hover[2] = max(hover[2], crossing)
+        hover[2] = max(min(hover[2], scene.ceiling(hover)), grip_point[2] + 0.03)
         yield from move(scene, hover, rotation, OPEN, steps=80, tolerance=0.015, turn_tolerance=0.12)
         yield from move(scene, grip_point, rotation, OPEN, steps=45, tolerance=0.006)
         yield from grip(scene, scene.body(name), grip_point, rotation)
@@ -59,7 +60,11 @@ class PickAndPlace:
         above = self._destination(scene, goal)
         crossing = scene.corridor_top(here, above, 0.08, (name,))
         carry = max(here[2] + 0.04, max(crossing, self._support(scene, target)) + self.clearance + hang)
-        yield from move(scene, np.array([here[0], here[1], carry]), rotation, CLOSE, tolerance=0.02)
+        lift = min(carry, max(scene.ceiling(here), here[2] + 0.05))
+        carry = min(carry, max(scene.ceiling(above), self._support(scene, target) + hang + 0.02))
+        yield from move(scene, np.array([here[0], here[1], lift]), rotation, CLOSE, tolerance=0.02)
+        if not scene.is_gripped(name):
+            return
 
         def over(height: float) -> Array:
             destination = self._destination(scene, goal)
@@ -73,7 +78,8 @@ class PickAndPlace:
         yield from move(scene, lambda: over(low), rotation, CLOSE, steps=45, tolerance=0.008, until=done)
         yield from hold(scene, rotation, OPEN, 9)
         here = scene.hand_position()
-        yield from move(scene, here + np.array([0.0, 0.0, 0.1]), rotation, OPEN, steps=25, tolerance=0.03)
+        up = np.array([here[0], here[1], min(here[2] + 0.1, max(scene.ceiling(here), here[2] + 0.04))])
+        yield from move(scene, up, rotation, OPEN, steps=25, tolerance=0.02)
         yield from hold(scene, rotation, OPEN, 10, until=done)
 
     def _destination(self, scene: Scene, goal: Sequence[str]) -> Array:

@@ -14,6 +14,13 @@ from envs.libero.expert.geometry import Array
 
 LEFT_FINGER, RIGHT_FINGER, HAND = "gripper0_leftfinger", "gripper0_rightfinger", "gripper0_right_gripper"
 
+_SHOULDER = 0.333
+"""Panda: height of the shoulder over the base [m]; then the wrist's horizontal distance from the grip site, its height
+over it, and the distance from shoulder to wrist at which the elbow is nearly straight (0.70 m)."""
+_WRIST_OFFSET = 0.088
+_WRIST_OVER_GRIP = 0.21
+_REACH = 0.67
+
 
 class Simulator(Protocol):
     """What the expert needs of a simulated LIBERO task."""
@@ -205,7 +212,7 @@ class Scene:
         along, length = b - a, float(np.dot(b - a, b - a)) + 1e-9
         highest = -np.inf
         for name in self.object_names:
-            if name in ignore:
+            if name in ignore or self._is_falling(name):
                 continue
             points = self.points(self.body(name))
             if len(points) == 0:
@@ -216,6 +223,29 @@ class Scene:
             if len(near):
                 highest = max(highest, float(near[:, 2].max()))
         return highest
+
+    def _is_falling(self, name: str) -> bool:
+        """Whether an object is still on its way down: some recorded initial states start in the air."""
+        return bool(self.data.cvel[self.body(name)][5] < -0.3)
+
+    @cached_property
+    def _base(self) -> int:
+        return self._bodies["robot0_link0"]
+
+    def ceiling(self, point: Array) -> float:
+        """How high [m] the grip site may be over ``point`` with the fingers pointing down.
+
+        Higher up the elbow is straight: the controller can then no longer pull the hand back.
+        """
+        base = self.data.xpos[self._base]
+        wrist = max(0.0, float(np.linalg.norm(point[:2] - base[:2])) - _WRIST_OFFSET)
+        return float(base[2]) + _SHOULDER - _WRIST_OVER_GRIP + float(np.sqrt(max(0.0, _REACH**2 - wrist**2)))
+
+    def towards_base(self, point: Array) -> Array:
+        """Horizontal unit vector from ``point`` to the robot's base."""
+        way = self.data.xpos[self._base] - point
+        way[2] = 0.0
+        return way / np.linalg.norm(way)
 
     # -- contact and joints --------------------------------------------------------------------------------------
 
