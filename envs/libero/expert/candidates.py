@@ -9,7 +9,7 @@ import numpy as np
 
 from envs.libero.expert.articulated import CloseDoor, CloseDrawer, OpenDrawer, TurnKnob
 from envs.libero.expert.goals import Goal
-from envs.libero.expert.grasps import MAX_WIDTH, Grasp, grasp_width, is_obstructed
+from envs.libero.expert.grasps import MAX_WIDTH, Grasp, grasp_width, obstruction
 from envs.libero.expert.insert import InsertFromFront, enclosure
 from envs.libero.expert.motion import Actions
 from envs.libero.expert.pick_place import PickAndPlace
@@ -89,7 +89,7 @@ def grasps(scene: Scene, name: str) -> list[Grasp]:
     if grasp_width(scene, name, Grasp()) > 0.05:
         for height in (0.0, -0.01, 0.008):
             found += [Grasp(kind="rim", angle=azimuth, height=height) for azimuth in _AZIMUTHS]
-    return sorted(found, key=lambda grasp: is_obstructed(scene, name, grasp))
+    return sorted(found, key=lambda grasp: (obstruction(scene, name, grasp) + 5) // 6)
 
 
 _SHIFTS = ((0.0, 0.0), (0.0, 0.02), (0.0, -0.02), (-0.01, 0.0), (0.012, 0.0), (0.0, 0.032), (0.0, -0.032))

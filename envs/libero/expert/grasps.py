@@ -87,11 +87,12 @@ def grasp_width(scene: Scene, name: str, grasp: Grasp) -> float:
     return float(np.ptp(near @ closing_axis(yaw))) if len(near) else 0.0
 
 
-def is_obstructed(scene: Scene, name: str, grasp: Grasp) -> bool:
-    """Whether another object stands where the open fingers or the palm would come down."""
+def obstruction(scene: Scene, name: str, grasp: Grasp) -> int:
+    """How much of other objects is where the open fingers or the palm would come down; 0 for a free grasp."""
     target, yaw = grasp_pose(scene, scene.body(name), grasp)
     axis = closing_axis(yaw)
     side = np.array([axis[1], -axis[0], 0.0])
+    points = 0
     for other in scene.object_names:
         if other == name:
             continue
@@ -99,6 +100,5 @@ def is_obstructed(scene: Scene, name: str, grasp: Grasp) -> bool:
         a, s, height = np.abs(offset @ axis), np.abs(offset @ side), offset[:, 2]
         fingers = (a > 0.034) & (a < 0.06) & (s < 0.014) & (height > -0.015)
         palm = (a < 0.11) & (s < 0.035) & (height > 0.035)
-        if bool(np.any(fingers | palm)):
-            return True
-    return False
+        points += int(np.count_nonzero(fingers | palm))
+    return points

@@ -60,6 +60,8 @@ class PickAndPlace:
         above = self._destination(scene, goal)
         crossing = scene.corridor_top(here, above, 0.08, (name,))
         carry = max(here[2] + 0.04, max(crossing, self._support(scene, target)) + self.clearance + hang)
+        yield from self._clear_overhang(scene, name, rotation)
+        here = scene.hand_position()
         lift = min(carry, max(scene.ceiling(here), here[2] + 0.05))
         carry = min(carry, max(scene.ceiling(above), self._support(scene, target) + hang + 0.02))
         yield from move(scene, np.array([here[0], here[1], lift]), rotation, CLOSE, tolerance=0.02)
@@ -81,6 +83,17 @@ class PickAndPlace:
         up = np.array([here[0], here[1], min(here[2] + 0.1, max(scene.ceiling(here), here[2] + 0.04))])
         yield from move(scene, up, rotation, OPEN, steps=25, tolerance=0.02)
         yield from hold(scene, rotation, OPEN, 10, until=done)
+
+    def _clear_overhang(self, scene: Scene, name: str, rotation: Array) -> Actions:
+        """Slide an object out from under something, an open drawer say, before it is lifted."""
+        start = scene.position(name)
+        escape = scene.way_from_under(name)
+        if escape is None:
+            return
+        grip_offset = scene.hand_position() - start
+        low = start + grip_offset + np.array([0.0, 0.0, 0.015])
+        yield from move(scene, low, rotation, CLOSE, steps=12, tolerance=0.006)
+        yield from move(scene, low + escape, rotation, CLOSE, steps=40, tolerance=0.01)
 
     def _destination(self, scene: Scene, goal: Sequence[str]) -> Array:
         return scene.position(goal[2]) + np.array([*self.shift, 0.0])

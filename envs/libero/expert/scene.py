@@ -224,6 +224,22 @@ class Scene:
                 highest = max(highest, float(near[:, 2].max()))
         return highest
 
+    def way_from_under(self, name: str, margin: float = 0.012) -> Array | None:
+        """Shortest horizontal move [m] after which nothing hangs over an object; None where nothing does, or no way."""
+        own = self.points(self.body(name))
+        centre, top = (own.min(axis=0) + own.max(axis=0)) / 2.0, float(own[:, 2].max())
+        radius = float(np.linalg.norm(own[:, :2] - centre[:2], axis=1).max()) + margin
+        others = [self.points(self.body(other)) for other in self.object_names if other != name]
+        above = np.concatenate([points[points[:, 2] > top] for points in others])[:, :2]
+        if len(above) == 0 or np.linalg.norm(above - centre[:2], axis=1).min() > radius:
+            return None
+        for distance in np.arange(0.02, 0.2, 0.01):
+            for angle in np.deg2rad(np.arange(0, 360, 30)):
+                way = distance * np.array([np.cos(angle), np.sin(angle), 0.0])
+                if np.linalg.norm(above - (centre + way)[:2], axis=1).min() > radius:
+                    return way
+        return None
+
     def _is_falling(self, name: str) -> bool:
         """Whether an object is still on its way down: some recorded initial states start in the air."""
         return bool(self.data.cvel[self.body(name)][5] < -0.3)
