@@ -69,7 +69,7 @@ def compact(
 PRESETS = {
     "small": compact(),
     "medium": compact(width=160, heads=5, intermediate=320, tower=96, stem=(32, 64, 96)),
-    "tiny": replace(compact(width=32, layers=2, heads=2, intermediate=64, tower=16, stem=(8, 16, 16))),
+    "tiny": replace(compact(width=32, layers=3, heads=2, intermediate=64, tower=16, stem=(8, 16, 16))),
 }
 
 
