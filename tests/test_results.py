@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import subprocess
+from pathlib import Path
 
 import pytest
 
 from vlarl.files import read_json
-from vlarl.results import git_commit, machine, result_header, versions, write_result
+from vlarl.results import display_path, git_commit, machine, result_header, versions, write_result
 
 
 def test_head_names_command_protocol_versions_and_machine(tmp_path):
@@ -51,3 +52,12 @@ def test_commit_is_marked_where_tracked_files_differ(tmp_path):
     assert git_commit(tmp_path) == commit
     (tmp_path / "f").write_text("2")
     assert git_commit(tmp_path) == f"{commit}+dirty"
+
+
+def test_paths_are_shown_without_the_machine_they_lie_on(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
+    assert display_path(tmp_path / "runs") == "runs"
+    assert display_path(Path(__file__).parents[1] / "assets") == "assets"
+    assert display_path("vlarl.policies.state_mlp:StateMlp") == "vlarl.policies.state_mlp:StateMlp"
+    assert display_path("/usr/bin") == "/usr/bin"

@@ -65,6 +65,15 @@ def write_result(path: str | Path, result: Mapping[str, Any]) -> Path:
     return atomic_write_json(path, dict(result))
 
 
+def display_path(path: str | Path) -> str:
+    """``path`` as a reader elsewhere understands it: relative to this checkout or to the current folder if inside."""
+    absolute = Path(path).expanduser().absolute()
+    for base in (Path(__file__).parents[1], Path.cwd()):
+        if absolute.exists() and absolute.is_relative_to(base):
+            return str(absolute.relative_to(base))
+    return str(path)
+
+
 @functools.cache
 def _versions() -> tuple[tuple[str, str], ...]:
     from vlarl import __version__

@@ -31,7 +31,7 @@ from vlarl.media import side_by_side, write_video
 from vlarl.policy import Decoding, TorchPolicy
 from vlarl.progress import Display
 from vlarl.report import write_report
-from vlarl.results import write_result
+from vlarl.results import display_path, write_result
 from vlarl.reward import score_all
 from vlarl.runner import LocalRunner
 from vlarl.specs import training_groups
@@ -200,7 +200,7 @@ class Trainer:
                 seed=plan.seed,
                 command=self.command,
                 env_protocol=(env or self.config.env).protocol(),
-                policy_name=self.config.policy if when == "before" else str(self.folder / "policy"),
+                policy_name=display_path(self.config.policy if when == "before" else self.folder / "policy"),
                 on_episode=self.display.episode,
             )
             result |= {"train_seconds": self.train_seconds, "iteration": self.iteration}

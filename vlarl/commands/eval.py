@@ -92,7 +92,7 @@ def run(checkpoint: str, env: EnvConfig, options: Options) -> int:
     from vlarl.evaluate import evaluate
     from vlarl.policy import Decoding, load_policy
     from vlarl.progress import Display
-    from vlarl.results import write_result
+    from vlarl.results import display_path, write_result
     from vlarl.worker_pool import WorkerPool
 
     tasks = choose_tasks(env, options.suite, options.tasks)
@@ -112,7 +112,7 @@ def run(checkpoint: str, env: EnvConfig, options: Options) -> int:
             seed=options.seed,
             command=shlex.join(["vlarl", *sys.argv[1:]]),
             env_protocol=env.protocol(),
-            policy_name=checkpoint,
+            policy_name=display_path(checkpoint),
             instructions=None
             if options.instruction is None
             else dict.fromkeys((t.task for t in tasks), options.instruction),
