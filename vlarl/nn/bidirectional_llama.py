@@ -137,7 +137,7 @@ def _llama_config(config: LanguageConfig) -> LlamaConfig:
         tie_word_embeddings=False,
         attention_dropout=0.0,
         use_cache=False,
-        attn_implementation="sdpa",
+        attn_implementation="sdpa",  # pyrefly: ignore[unexpected-keyword]
     )
     if hasattr(settings, "rope_parameters"):
         settings.rope_parameters = {"rope_type": "default", "rope_theta": config.rope_theta}

@@ -71,7 +71,7 @@ class DinoTower(nn.Module):
                 layer_norm_eps=tower.layer_norm_eps,
                 image_size=config.image_size,
                 patch_size=config.patch_size,
-                attn_implementation="sdpa",
+                attn_implementation="sdpa",  # pyrefly: ignore[unexpected-keyword]
             )
         )
         if config.stem_channels:
@@ -106,7 +106,7 @@ class SiglipTower(nn.Module):
                 image_size=config.image_size,
                 patch_size=config.patch_size,
                 vision_use_head=False,
-                attn_implementation="sdpa",
+                attn_implementation="sdpa",  # pyrefly: ignore[unexpected-keyword]
             )
         )
         if config.stem_channels:
