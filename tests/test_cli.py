@@ -73,6 +73,9 @@ class _nothing:
         (["trian"], "Did you mean 'train'?"),
         (["--helpp"], "the command comes first"),
         (["list", "confgs"], "Did you mean 'configs'?"),
+        (["list", "tasks"], "whose tasks?"),
+        (["list", "tasks", "--suite", "tyo"], "toy"),
+        (["list", "tasks", "--suite", "libero_objct"], "did you mean 'libero_object'?"),
         (["train"], "toy_grpo"),
         (["train", "toy_gpo"], "Did you mean 'toy_grpo'?"),
         (["train", "--resume", "runs/there/is/none"], "holds no run to resume"),
@@ -119,6 +122,13 @@ def test_list_writes_json(tmp_path, capsys):
     assert {"command", "protocol", "versions", "machine"} <= set(written)
     assert "toy" in [item["name"] for item in written["envs"]]
     assert "toy" in capsys.readouterr().out
+
+
+def test_list_shows_the_tasks_of_a_suite(tmp_path, capsys):
+    assert main(["list", "tasks", "--suite", "toy", "--json", str(tmp_path / "l.json")]) == 0
+    assert "move to the green target" in capsys.readouterr().out
+    tasks = json.loads((tmp_path / "l.json").read_text())["tasks"]
+    assert tasks[0] == {"task": "0", "instruction": "move to the red target"}
 
 
 TRAIN_FLAGS = """

@@ -48,7 +48,7 @@ def is_users_to_fix(error: BaseException) -> bool:
     if isinstance(error, UserError):
         return True
     protocol = sys.modules.get("vlarl.env_protocol")  # not imported here: it needs numpy
-    return protocol is not None and isinstance(error, protocol.ActionError)
+    return protocol is not None and isinstance(error, protocol.ActionError | protocol.UnknownTaskError)
 
 
 def parse(options_class: type[Any], arguments: Sequence[str], *, command: str, description: str | None) -> Any:

@@ -154,6 +154,10 @@ class ActionError(ValueError):
     """The caller passed an action that no simulator may see (wrong shape, NaN)."""
 
 
+class UnknownTaskError(ValueError):
+    """The caller named a suite, task or initial state that does not exist; the message holds the nearest one."""
+
+
 def check_actions(actions: Any, action_dim: int) -> Float32Array:
     """Return ``actions`` as ``float32 [chunk, action_dim]``.
 

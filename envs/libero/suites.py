@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vlarl.env_protocol import EnvError, TaskInfo
+from vlarl.env_protocol import EnvError, TaskInfo, UnknownTaskError
 
 STANDARD_SUITES = ("libero_spatial", "libero_object", "libero_goal", "libero_10", "libero_90")
 """The four 10-task suites of the published evaluations, and the 90 tasks LIBERO pre-trains on."""
@@ -35,10 +35,6 @@ SUITE_HORIZONS = {
 
 SIMPLEVLA_HORIZON = 512
 """Control steps per episode in SimpleVLA-RL's rollouts, for every suite."""
-
-
-class UnknownTaskError(ValueError):
-    """No such suite, task or initial state; the message names the nearest and the whole list."""
 
 
 @contextlib.contextmanager
