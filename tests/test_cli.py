@@ -80,6 +80,10 @@ class _nothing:
         (["train", "toy_gpo"], "Did you mean 'toy_grpo'?"),
         (["train", "--resume", "runs/there/is/none"], "holds no run to resume"),
         (["train", "toy_grpo", "--out", "/dev/null/run"], "choose another folder"),
+        (["train", "toy_grpo", "--rollout.slots", "1"], "rollout.slots is 1; expected at least rollout.workers = 2"),
+        (["train", "toy_grpo", "--rollout.temperature", "0"], "rollout.temperature is 0.0; expected more than 0"),
+        (["train", "toy_grpo", "--tasks", "1,1"], "each task once"),
+        (["train", "toy_grpo", "--split", "heldot"], "Did you mean 'heldout'?"),
         (["eval", "--suite", "toy"], "CHECKPOINT"),
         (["eval", "x", "--suite", "toi_a"], "Did you mean a suite of 'toy'?"),
         (["eval", "no/such/folder", "--suite", "toy"], "no/such/folder"),
@@ -87,7 +91,8 @@ class _nothing:
         (["eval", "vlarl.policies.state_mlp:StateMlp", "--suite", "toy", "--profile", "fast"], "no render profiles"),
     ],
 )
-def test_mistakes_are_answered_without_a_traceback(words, says, capsys):
+def test_mistakes_are_answered_without_a_traceback(words, says, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     assert main(words) == 2
     said = capsys.readouterr().err
     assert says in said

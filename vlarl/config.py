@@ -9,10 +9,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from vlarl.env_protocol import EnvConfig
+from vlarl.errors import ConfigError
 from vlarl.learner import LearnerConfig
 from vlarl.objective import ObjectiveConfig
 from vlarl.policy import Decoding
 from vlarl.reward import RewardConfig
+
+
+def _require(condition: bool, field: str, found: object, expected: str) -> None:
+    if not condition:
+        raise ConfigError(f"{field} is {found}; expected {expected}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +40,15 @@ class RolloutConfig:
     watchdog_seconds: float = 180.0
     """A simulator that takes longer over one request is killed and its episodes count as errors."""
 
+    def __post_init__(self) -> None:
+        _require(self.groups >= 1, "rollout.groups", self.groups, "at least 1")
+        _require(self.group_size >= 1, "rollout.group_size", self.group_size, "at least 1")
+        _require(self.temperature > 0, "rollout.temperature", self.temperature, "more than 0")
+        _require(self.max_draws >= 1, "rollout.max_draws", self.max_draws, "at least 1")
+        _require(self.workers >= 1, "rollout.workers", self.workers, "at least 1")
+        _require(self.slots >= self.workers, "rollout.slots", self.slots, f"at least rollout.workers = {self.workers}")
+        _require(self.watchdog_seconds > 0, "rollout.watchdog_seconds", self.watchdog_seconds, "more than 0")
+
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationConfig:
@@ -48,6 +63,11 @@ class EvaluationConfig:
     """Evaluation noise; never shared with training."""
     reference_profile: bool = True
     """Evaluate the result on the simulator's stock pixels too, if training used a faster render profile."""
+
+    def __post_init__(self) -> None:
+        _require(self.every >= 0, "evaluation.every", self.every, "0 or more")
+        _require(self.episodes_per_task >= 1, "evaluation.episodes_per_task", self.episodes_per_task, "at least 1")
+        _require(len(self.decodings) >= 1, "evaluation.decodings", "empty", "at least one")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,3 +98,9 @@ class TrainConfig:
     """Write mp4 videos of a success and a failure at the end."""
     imitation_reference: str = ""
     """JSON file with what imitation with more demonstrations gives; shown in the report beside the result."""
+
+    def __post_init__(self) -> None:
+        _require(self.iterations >= 0, "iterations", self.iterations, "0 or more")
+        _require(self.checkpoint_every >= 1, "checkpoint_every", self.checkpoint_every, "at least 1")
+        _require(len(self.rewards) >= 1, "rewards", "empty", "at least one reward term")
+        _require(len(set(self.tasks)) == len(self.tasks), "tasks", self.tasks, "each task once")
