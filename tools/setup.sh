@@ -129,7 +129,7 @@ if [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] && "$venv/bin/python" -c 'impor
   say "set-up: everything is in place"
   exit 0
 fi
-say "set-up: Python packages into $venv (about 2 GB, a few minutes the first time)"
+say "set-up: Python packages into $venv (about 3.5 GB; two to five minutes the first time)"
 "$venv/bin/python" -c 'import sys' 2>/dev/null || { rm -rf "$venv"; make_venv; }
 install_python_packages
 printf '%s\n' "$wanted" >"$stamp"
