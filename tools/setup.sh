@@ -107,6 +107,11 @@ make_venv() {
   step "virtual environment ($("$python" -V), $venv)" "rm -rf $venv && $python -m venv $venv" "$python" -m venv "$venv"
 }
 
+usable_venv() { # new enough, and made at this place: its scripts hold the path
+  "$venv/bin/python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null &&
+    grep -qF "$(pwd -P)/$venv" "$venv/bin/activate" 2>/dev/null
+}
+
 install_python_packages() {
   local pip=("$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-input -c constraints.txt)
   local retry="tools/setup.sh --force"
@@ -130,7 +135,7 @@ if [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] && "$venv/bin/python" -c 'impor
   exit 0
 fi
 say "set-up: Python packages into $venv (about 3.5 GB; two to five minutes the first time)"
-"$venv/bin/python" -c 'import sys' 2>/dev/null || { rm -rf "$venv"; make_venv; }
+usable_venv || { rm -rf "$venv"; make_venv; }
 install_python_packages
 printf '%s\n' "$wanted" >"$stamp"
 say "set-up: done in $((SECONDS - began)) s"
