@@ -13,10 +13,13 @@ from pathlib import Path
 import pytest
 
 from vlarl.cli import command_names, main, plain_description
+from vlarl.commands.eval import Options, told_instructions
 from vlarl.commands.train import CHANGEABLE_ON_RESUME
 from vlarl.errors import UserError
+from vlarl.resolve import resolve
 
 ROOT = Path(__file__).parents[1]
+TOY_EVAL = ["eval", "vlarl.policies.state_mlp:StateMlp", "--suite", "toy"]
 HEAVY = ("torch", "mujoco", "numpy", "transformers", "libero", "robosuite", "matplotlib", "av")
 
 
@@ -84,11 +87,13 @@ class _nothing:
         (["train", "toy_grpo", "--rollout.temperature", "0"], "rollout.temperature is 0.0; expected more than 0"),
         (["train", "toy_grpo", "--tasks", "1,1"], "each task once"),
         (["train", "toy_grpo", "--split", "heldot"], "Did you mean 'heldout'?"),
+        ([*TOY_EVAL, "--tasks", "1", "--wrong-instruction"], "at least two tasks"),
+        ([*TOY_EVAL, "--instruction", "x", "--wrong-instruction"], "exclude each other"),
         (["eval", "--suite", "toy"], "CHECKPOINT"),
         (["eval", "x", "--suite", "toi_a"], "Did you mean a suite of 'toy'?"),
         (["eval", "no/such/folder", "--suite", "toy"], "no/such/folder"),
-        (["eval", "vlarl.policies.state_mlp:StateMlp", "--suite", "toy", "--tasks", "0,9"], "has no task 9"),
-        (["eval", "vlarl.policies.state_mlp:StateMlp", "--suite", "toy", "--profile", "fast"], "no render profiles"),
+        ([*TOY_EVAL, "--tasks", "0,9"], "has no task 9"),
+        ([*TOY_EVAL, "--profile", "fast"], "no render profiles"),
     ],
 )
 def test_mistakes_are_answered_without_a_traceback(words, says, capsys, tmp_path, monkeypatch):
@@ -134,6 +139,13 @@ def test_list_shows_the_tasks_of_a_suite(tmp_path, capsys):
     assert "move to the green target" in capsys.readouterr().out
     tasks = json.loads((tmp_path / "l.json").read_text())["tasks"]
     assert tasks[0] == {"task": "0", "instruction": "move to the red target"}
+
+
+def test_the_wrong_instruction_is_the_next_tasks():
+    tasks = resolve("toy", "envs", "ToyConfig")().task_specs("toy")[:3]
+    told = told_instructions(tasks, Options(suite="toy", wrong_instruction=True))
+    assert told == {0: tasks[1].instruction, 1: tasks[2].instruction, 2: tasks[0].instruction}
+    assert told_instructions(tasks, Options(suite="toy")) is None
 
 
 TRAIN_FLAGS = """

@@ -49,6 +49,8 @@ class Options:
     """Render profile, short for --env.profile: reference (stock pixels) or fast."""
     instruction: str | None = None
     """Tell the policy this instead of the task's own sentence."""
+    wrong_instruction: bool = False
+    """Tell the policy the sentence of the next task of those played: what does it do if language decides?"""
     workers: int = 2
     """Simulator processes."""
     slots: int = 16
@@ -113,9 +115,7 @@ def run(checkpoint: str, env: EnvConfig, options: Options) -> int:
             command=shlex.join(["vlarl", *sys.argv[1:]]),
             env_protocol=env.protocol(),
             policy_name=display_path(checkpoint),
-            instructions=None
-            if options.instruction is None
-            else dict.fromkeys((t.task for t in tasks), options.instruction),
+            instructions=told_instructions(tasks, options),
             on_episode=display.episode,
         )
     print_result(result)
@@ -151,6 +151,23 @@ def choose_tasks(env: EnvConfig, suite: str, indices: Sequence[int]) -> list[Tas
         listed = "\n".join(f"  {task.task:3}  {task.instruction}" for task in tasks.values())
         raise UserError(f"suite {suite!r} has no task {', '.join(map(str, missing))}. Its tasks:\n{listed}")
     return [tasks[index] for index in indices] if indices else list(tasks.values())
+
+
+def told_instructions(tasks: Sequence[TaskInfo], options: Options) -> dict[int, str] | None:
+    """Task index -> what the policy is told in place of the task's own sentence; None for its own.
+
+    Raises:
+        UserError: both kinds of replacement, or a single task that has no next one.
+    """
+    if options.instruction is not None and options.wrong_instruction:
+        raise UserError("--instruction and --wrong-instruction exclude each other")
+    if options.instruction is not None:
+        return {task.task: options.instruction for task in tasks}
+    if not options.wrong_instruction:
+        return None
+    if len(tasks) < 2:
+        raise UserError("--wrong-instruction takes the next task's sentence: play at least two tasks")
+    return {task.task: tasks[(index + 1) % len(tasks)].instruction for index, task in enumerate(tasks)}
 
 
 def with_profile(env: EnvConfig, profile: str | None) -> EnvConfig:
