@@ -25,6 +25,8 @@ import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
+from envs.libero import suites
+
 SUBSTEPS = 25
 """Physics steps per control step: 20 Hz control, 500 Hz physics."""
 
@@ -123,7 +125,8 @@ class ExactController:
     name = "exact"
 
     def __init__(self, model: mujoco.MjModel, data: mujoco.MjData, arm: ArmConstants, cache: ResetCache) -> None:
-        from robosuite.utils import control_utils
+        with suites.silence():
+            from robosuite.utils import control_utils
 
         self._utils = control_utils
         self._model, self._data, self._arm, self._cache = model, data, arm, cache
@@ -189,7 +192,7 @@ class ExactController:
         return torque
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy")
 def _cholesky_in_place(a, n):
     """Lower Cholesky factor of the leading ``n x n`` block, written over it."""
     for i in range(n):
@@ -203,7 +206,7 @@ def _cholesky_in_place(a, n):
                 a[i, j] = total / a[j, j]
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy")
 def _cholesky_solve(factor, n, b):
     """Solve ``L L' x = b`` in place."""
     for i in range(n):
@@ -218,7 +221,7 @@ def _cholesky_solve(factor, n, b):
         b[i] = total / factor[i, i]
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy")
 def osc_torque(jacobian, mass, position, rotation, goal_position, goal_rotation, joints, velocities,
                rest_joints, stiffness, damping, bias, torque):  # fmt: skip
     """Operational-space torques of a seven-joint arm.
@@ -286,7 +289,7 @@ def osc_torque(jacobian, mass, position, rotation, goal_position, goal_rotation,
         torque[i] = total
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy")
 def arm_dynamics(xaxis, xanchor, inertia, joints, inertia_address, site_position, jacobian, mass):
     """Jacobian ``[6, 7]`` of the site and mass matrix ``[7, 7]`` of the arm's hinge chain, from ``MjData``."""
     for i in range(joints.shape[0]):
@@ -305,29 +308,12 @@ def arm_dynamics(xaxis, xanchor, inertia, joints, inertia_address, site_position
             mass[i, j] = inertia[inertia_address[i, j]]
 
 
-@numba.njit(cache=True)
-def rotation_from_axis_angle(vector, out):
-    """Rodrigues' formula, ``out [3, 3]``; robosuite goes through a quaternion, equal to rounding."""
-    angle = math.sqrt(vector[0] ** 2 + vector[1] ** 2 + vector[2] ** 2)
-    if angle == 0.0:
-        x = y = z = 0.0
-    else:
-        x, y, z = vector[0] / angle, vector[1] / angle, vector[2] / angle
-    s, c = math.sin(angle), math.cos(angle)
-    v = 1.0 - c
-    out[0, 0], out[0, 1], out[0, 2] = c + x * x * v, x * y * v - z * s, x * z * v + y * s
-    out[1, 0], out[1, 1], out[1, 2] = y * x * v + z * s, c + y * y * v, y * z * v - x * s
-    out[2, 0], out[2, 1], out[2, 2] = z * x * v - y * s, z * y * v + x * s, c + z * z * v
-
-
-@numba.njit(cache=True)
-def _set_goal(delta, position, rotation, goal_position, goal_rotation):
-    """Goals of a control step, in place; the orientation goal stays where the rotation part is exactly zero."""
+@numba.njit(cache=True, error_model="numpy")
+def _set_goal(delta, turn, turns, position, rotation, goal_position, goal_rotation):
+    """Goals of a control step, in place; the orientation goal stays unless the action ``turns``."""
     for i in range(3):
         goal_position[i] = position[i] + delta[i]
-    if delta[3] != 0.0 or delta[4] != 0.0 or delta[5] != 0.0:
-        turn = np.empty((3, 3))
-        rotation_from_axis_angle(delta[3:], turn)
+    if turns:
         for i in range(3):
             for j in range(3):
                 goal_rotation[i, j] = (
@@ -335,9 +321,9 @@ def _set_goal(delta, position, rotation, goal_position, goal_rotation):
                 )
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy")
 def _run_substeps(
-    model, data, first, last, delta, grip, site,
+    model, data, first, last, delta, turn, turns, grip, site,
     site_xpos, site_xmat, xaxis, xanchor, inertia, qpos, qvel, ctrl, qfrc_bias,
     joints, qpos_index, dofs, actuators, gripper_actuators, inertia_address,
     torque_low, torque_high, gripper_bias, gripper_weight, rest_joints, stiffness, damping,
@@ -351,7 +337,7 @@ def _run_substeps(
     for substep in range(first, last):
         _step1(model, data)
         if substep == 0:
-            _set_goal(delta, position, rotation, goal_position, goal_rotation)
+            _set_goal(delta, turn, turns, position, rotation, goal_position, goal_rotation)
         arm_dynamics(xaxis, xanchor, inertia, joints, inertia_address, position, jacobian, mass)
         for i in range(7):
             angles[i], speeds[i], bias[i] = qpos[qpos_index[i]], qvel[dofs[i]], qfrc_bias[dofs[i]]
@@ -371,6 +357,10 @@ class CompiledController:
     name = "compiled"
 
     def __init__(self, model: mujoco.MjModel, data: mujoco.MjData, arm: ArmConstants, cache: ResetCache) -> None:
+        with suites.silence():
+            from robosuite.utils import transform_utils
+
+        self._transforms, self._no_turn = transform_utils, np.eye(3)
         self._arm = arm
         # The first physics step after a reset goes through the reset cache, which the exact controller handles.
         self._first_step = ExactController(model, data, arm, cache)
@@ -393,7 +383,11 @@ class CompiledController:
         arm = self._arm
         delta = np.clip(action[:6], -1.0, 1.0) * arm.output_scale
         grip = arm.gripper_speed * float(np.sign(action[6]))
+        turns, turn = bool(delta[3] or delta[4] or delta[5]), self._no_turn
+        if turns and first == 0:
+            # robosuite rounds this rotation to single precision; calling its own function keeps that.
+            turn = self._transforms.quat2mat(self._transforms.axisangle2quat(delta[3:]))
         _run_substeps(
-            *self._addresses, first, last, delta, grip, arm.site, *self._views,
+            *self._addresses, first, last, delta, turn, turns, grip, arm.site, *self._views,
             state.gripper, state.goal_position, state.goal_rotation,
         )  # fmt: skip

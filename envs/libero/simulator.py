@@ -341,9 +341,6 @@ def _build_stock(suite: str, task: int, build_seed: int) -> Any:
     mujoco.mj_setCacheCapacity(mujoco.mj_getCache(), 0)
     mujoco.set_mju_user_warning(_ignore_warning)
     with suites.silence():
-        import logging
-
-        logging.getLogger("robosuite_logs").setLevel(logging.ERROR)
         from libero.libero.envs.env_wrapper import ControlEnv
 
         global_state = np.random.get_state()

@@ -10,6 +10,7 @@ import contextlib
 import difflib
 import functools
 import io
+import logging
 import os
 import re
 from collections.abc import Iterator
@@ -39,9 +40,14 @@ SIMPLEVLA_HORIZON = 512
 
 @contextlib.contextmanager
 def silence() -> Iterator[None]:
-    """Swallow what LIBERO prints while it is imported or a benchmark is made."""
-    with contextlib.redirect_stdout(io.StringIO()):
-        yield
+    """Swallow what LIBERO prints, and what robosuite warns of, while they are imported or build something."""
+    before = logging.root.manager.disable
+    logging.disable(max(before, logging.WARNING))
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        logging.disable(before)
 
 
 @functools.cache
