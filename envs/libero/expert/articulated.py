@@ -208,8 +208,7 @@ class TurnKnob:
         """Yield the actions that turn ``goal[1]`` on or off."""
         joint = scene.articulation(goal[1])
         anchor, axis = scene.joint_axis(joint)
-        target, yaw = grasp_pose(scene, joint.body, self.grasp)
-        rotation = gripper_down(yaw)
+        target, rotation = grasp_pose(scene, joint.body, self.grasp)
         yield from travel(scene, target + 0.08 * _UP, rotation, OPEN)
         yield from move(scene, target, rotation, OPEN, steps=45, tolerance=0.006)
         yield from grip(scene, joint.body, target, rotation)

@@ -89,6 +89,8 @@ def grasps(scene: Scene, name: str) -> list[Grasp]:
     if grasp_width(scene, name, Grasp()) > 0.05:
         for height in (0.0, -0.01, 0.008):
             found += [Grasp(kind="rim", angle=azimuth, height=height) for azimuth in _AZIMUTHS]
+        for lean in (40.0, 55.0):
+            found += [Grasp(kind="rim", angle=azimuth, lean=lean) for azimuth in (180.0, 135.0, -135.0, 90.0)]
     return sorted(found, key=lambda grasp: (obstruction(scene, name, grasp) + 5) // 6)
 
 

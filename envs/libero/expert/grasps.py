@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from envs.libero.expert.geometry import Array, closing_axis, wrap_half_turn
+from envs.libero.expert.geometry import Array, closing_axis, gripper_down, rotation_about, wrap_half_turn
 from envs.libero.expert.scene import Scene
 
 MAX_WIDTH = 0.074
@@ -34,6 +34,8 @@ class Grasp:
     """Metres added to the default height of the grip."""
     along: float = 0.0
     """Across grasps: metres by which the grip is moved along the object's other side."""
+    lean: float = 0.0
+    """Rim grasps: degrees by which the hand leans outwards, to reach under something."""
     inset: float = 0.006
     """Rim grasps: metres from the outermost point to the middle of the wall."""
 
@@ -47,8 +49,8 @@ def narrow_yaw(points: Array) -> float:
     return wrap_half_turn(next(float(yaws[i]) for i, w in zip(order, widths, strict=True) if w < best + 0.002))
 
 
-def grasp_pose(scene: Scene, body: int, grasp: Grasp) -> tuple[Array, float]:
-    """Target of the grip site [m] and yaw [rad] for gripping ``body`` now."""
+def grasp_pose(scene: Scene, body: int, grasp: Grasp) -> tuple[Array, Array]:
+    """Target of the grip site [m] and orientation ``[3, 3]`` of the gripper for gripping ``body`` now."""
     points = scene.points(body)
     bottom, top = float(points[:, 2].min()), float(points[:, 2].max())
     lowest = bottom + FINGER_BELOW_SITE - 0.003
@@ -63,7 +65,7 @@ def grasp_pose(scene: Scene, body: int, grasp: Grasp) -> tuple[Array, float]:
         side = np.array([axis[1], -axis[0], 0.0])
         middle = sum(a * (float((near @ a).min()) + float((near @ a).max())) / 2.0 for a in (axis, side))
         middle = middle + grasp.along * side
-        return np.array([middle[0], middle[1], height]), yaw
+        return np.array([middle[0], middle[1], height]), gripper_down(yaw)
     azimuth = np.deg2rad(grasp.angle)
     direction = np.array([np.cos(azimuth), np.sin(azimuth), 0.0])
     rim = scene.points(body, top - 0.01)
@@ -75,30 +77,29 @@ def grasp_pose(scene: Scene, body: int, grasp: Grasp) -> tuple[Array, float]:
     target = centre + radius * direction
     target[2] = max(top - 0.018, lowest) + grasp.height
     # Fingers close along the azimuth; closing_axis(yaw) points to azimuth yaw + 90 degrees.
-    return target, wrap_half_turn(azimuth - np.pi / 2.0)
+    upright = gripper_down(wrap_half_turn(azimuth - np.pi / 2.0))
+    return target, rotation_about(across, np.deg2rad(grasp.lean)) @ upright
 
 
 def grasp_width(scene: Scene, name: str, grasp: Grasp) -> float:
     """Extent of the object between the fingers [m]."""
-    target, yaw = grasp_pose(scene, scene.body(name), grasp)
+    target, rotation = grasp_pose(scene, scene.body(name), grasp)
     near = scene.points(scene.body(name), target[2] - 0.015, target[2] + 0.015)
     if grasp.kind == "top":
         near = scene.points(scene.body(name), scene.top(name) - TOP_BAND)
-    return float(np.ptp(near @ closing_axis(yaw))) if len(near) else 0.0
+    return float(np.ptp(near @ rotation[:, 0])) if len(near) else 0.0
 
 
 def obstruction(scene: Scene, name: str, grasp: Grasp) -> int:
     """How much of other objects is where the open fingers or the palm would come down; 0 for a free grasp."""
-    target, yaw = grasp_pose(scene, scene.body(name), grasp)
-    axis = closing_axis(yaw)
-    side = np.array([axis[1], -axis[0], 0.0])
+    target, rotation = grasp_pose(scene, scene.body(name), grasp)
     points = 0
     for other in scene.object_names:
         if other == name:
             continue
-        offset = scene.points(scene.body(other)) - target
-        a, s, height = np.abs(offset @ axis), np.abs(offset @ side), offset[:, 2]
-        fingers = (a > 0.034) & (a < 0.06) & (s < 0.014) & (height > -0.015)
-        palm = (a < 0.11) & (s < 0.035) & (height > 0.035)
+        offset = (scene.points(scene.body(other)) - target) @ rotation
+        across, side, behind = np.abs(offset[:, 0]), np.abs(offset[:, 1]), -offset[:, 2]
+        fingers = (across > 0.034) & (across < 0.06) & (side < 0.014) & (behind > -0.015)
+        palm = (across < 0.11) & (side < 0.035) & (behind > 0.035)
         points += int(np.count_nonzero(fingers | palm))
     return points

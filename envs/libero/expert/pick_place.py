@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from envs.libero.expert.geometry import Array, gripper_down
+from envs.libero.expert.geometry import Array, rotation_about
 from envs.libero.expert.grasps import FINGER_BELOW_SITE, Grasp, grasp_pose
 from envs.libero.expert.motion import CLOSE, OPEN, Actions, grip, hold, move
 from envs.libero.expert.scene import Scene
@@ -36,12 +36,15 @@ class PickAndPlace:
         yield from self._carry_and_place(scene, goal)
 
     def _pick(self, scene: Scene, name: str, target: str) -> Actions:
-        grip_point, yaw = grasp_pose(scene, scene.body(name), self.grasp)
-        rotation = gripper_down(yaw)
+        grip_point, rotation = grasp_pose(scene, scene.body(name), self.grasp)
+        fingers = rotation[:, 2]
         here = scene.hand_position()
         crossing = scene.corridor_top(here, grip_point, 0.06, ()) + FINGER_BELOW_SITE + 0.03
         hover = grip_point.copy()
         hover[2] = max(scene.top(name) + FINGER_BELOW_SITE + 0.03, min(crossing, here[2]))
+        if self.grasp.lean > 0.0:
+            hover = grip_point - 0.1 * fingers
+            crossing = min(crossing, hover[2])
         if crossing > here[2] + 0.01:
             yield from move(scene, np.array([here[0], here[1], crossing]), rotation, OPEN, tolerance=0.03)
             hover[2] = max(hover[2], crossing)
@@ -52,9 +55,7 @@ class PickAndPlace:
 
     def _carry_and_place(self, scene: Scene, goal: Sequence[str]) -> Actions:
         name, target = goal[1], goal[2]
-        rotation = scene.hand_rotation() if self.turn == 0.0 else None
-        _, yaw = grasp_pose(scene, scene.body(name), self.grasp) if rotation is None else (None, 0.0)
-        rotation = gripper_down(yaw + np.deg2rad(self.turn)) if rotation is None else rotation
+        rotation = rotation_about((0.0, 0.0, 1.0), np.deg2rad(self.turn)) @ scene.hand_rotation()
         here = scene.hand_position()
         hang = here[2] - scene.bottom(name)
         above = self._destination(scene, goal)
