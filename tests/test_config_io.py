@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from vlarl.config import TrainConfig
 from vlarl.config_io import class_tag, from_plain, load_config, save_config, to_plain
 from vlarl.errors import ConfigError
+from vlarl.file_modules import load_file
 from vlarl.flags import apply_flags, changed_fields, narrow, split_lists, widen
-from vlarl.resolve import list_names, load_file, resolve
+from vlarl.resolve import list_names, resolve
 
 
 class Part(Protocol):

@@ -9,14 +9,14 @@ import sys
 import pytest
 
 from vlarl.errors import MissingExtraError, NameNotFoundError, UserError, nearest, unknown_name
+from vlarl.extras import missing_extra
+from vlarl.file_modules import load_file
 from vlarl.resolve import (
     docstring_summary,
     find_config_class,
     get_attribute,
     list_modules,
     list_names,
-    load_file,
-    missing_extra,
     resolve,
 )
 
@@ -43,7 +43,7 @@ def test_objects_of_a_file_reach_other_processes(tmp_path):
         "from dataclasses import dataclass\n@dataclass(frozen=True)\nclass MyConfig:\n    speed: float = 1.0\n"
     )
     payload = pickle.dumps(load_file(file).MyConfig(speed=2.5)).hex()
-    script = f"import pickle, vlarl.resolve; print(pickle.loads(bytes.fromhex('{payload}')).speed)"
+    script = f"import pickle, vlarl.file_modules; print(pickle.loads(bytes.fromhex('{payload}')).speed)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.stdout.strip() == "2.5", done.stderr
 

@@ -25,8 +25,9 @@ from cattrs.gen import make_dict_structure_fn
 from cattrs.strategies import configure_union_passthrough
 
 from vlarl.errors import ConfigError, UserError, nearest, unknown_name
+from vlarl.file_modules import file_of_module, load_file
 from vlarl.files import atomic_write_json, read_json
-from vlarl.resolve import PACKAGES, file_of_module, get_attribute, import_module, load_file
+from vlarl.resolve import PACKAGES, get_attribute, import_module
 
 CLASS_FIELD = "class"
 TRUSTED_PACKAGES = ("vlarl", "envs", "configs")

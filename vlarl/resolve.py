@@ -15,18 +15,18 @@ from __future__ import annotations
 
 import ast
 import importlib
-import importlib.abc
 import importlib.util
 import inspect
 import sys
 from dataclasses import dataclass
 from importlib import metadata
-from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from vlarl.errors import MissingExtraError, NameNotFoundError, nearest, unknown_name
+from vlarl.errors import NameNotFoundError, nearest, unknown_name
+from vlarl.extras import EXTRAS, missing_extra
+from vlarl.file_modules import load_file
 
 PACKAGES = {
     "policies": "vlarl.policies",
@@ -39,28 +39,6 @@ PACKAGES = {
 
 MARKERS = {"policies": "act", "rewards": "score", "objectives": "prepare", "envs": "step_chunk", "configs": "config"}
 """Kind -> the function or method that makes a module one of that kind (helpers beside it are not listed)."""
-
-EXTRAS = {
-    "libero": "libero",
-    "robosuite": "libero",
-    "bddl": "libero",
-    "mujoco": "mujoco",
-    "carla": "carla",
-    "sapien": "robotwin",
-    "ray": "ray",
-    "diffusers": "diffusion",
-    "rerun": "viz",
-    "tensorboard": "viz",
-    "websockets": "robot",
-    "msgpack": "robot",
-    "zenoh": "robot",
-    "cyclonedds": "robot",
-}
-"""Top-level import name -> the extra of ours that installs it."""
-
-
-FILE_MODULE_PREFIX = "vlarl_file_"
-"""Modules loaded by path are called this plus their path in hexadecimal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,13 +194,6 @@ def import_module(name: str) -> ModuleType:
         ) from error
 
 
-def missing_extra(module: str, needed_by: str) -> MissingExtraError:
-    """The error for an optional dependency that is not installed, with the command that installs it."""
-    extra = EXTRAS.get(module.partition(".")[0])
-    fix = f"pip install -c constraints.txt -e '.[{extra}]'" if extra else f"pip install {module}"
-    return MissingExtraError(f"{needed_by} needs {module!r}, which is not installed. Install it with: {fix}")
-
-
 def find_config_class(module: ModuleType, method: str) -> type[Any]:
     """The one public dataclass of a module that has ``method``, whatever it is called (``LiberoConfig``, ...).
 
@@ -243,58 +214,6 @@ def find_config_class(module: ModuleType, method: str) -> type[Any]:
         where = module.__file__ or module.__name__
         raise NameNotFoundError(f"{where} should define one dataclass with {method}(); found {what}")
     return found[0]
-
-
-def load_file(path: str | Path) -> ModuleType:
-    """Import a Python file by its path, once per file.
-
-    The module's name holds the path, so that objects of its classes can be sent to worker processes: unpickling
-    them there imports the same file (see ``FileFinder``).
-
-    Raises:
-        NameNotFoundError: no such file.
-        MissingExtraError: it needs an optional dependency that is not installed.
-    """
-    file = Path(path).expanduser().resolve()
-    if not file.is_file():
-        siblings = [p.name for p in file.parent.glob("*.py")] if file.parent.is_dir() else []
-        guess = nearest(file.name, siblings)
-        tail = f" Did you mean {file.parent / guess}?" if guess else ""
-        raise NameNotFoundError(f"no file {file}.{tail}")
-    try:
-        return importlib.import_module(FILE_MODULE_PREFIX + str(file).encode().hex())
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] in EXTRAS:
-            raise missing_extra(error.name or "", needed_by=str(file)) from error
-        raise
-
-
-def file_of_module(name: str) -> str | None:
-    """The path behind the name of a module made by ``load_file``; None for any other module."""
-    if not name.startswith(FILE_MODULE_PREFIX):
-        return None
-    try:
-        return bytes.fromhex(name.removeprefix(FILE_MODULE_PREFIX)).decode()
-    except ValueError:
-        return None
-
-
-def loaded_files() -> list[str]:
-    """Every file that ``load_file`` has imported in this process."""
-    return [file for name in list(sys.modules) if (file := file_of_module(name)) is not None]
-
-
-class FileFinder(importlib.abc.MetaPathFinder):
-    """Lets ``import`` find modules named by ``load_file``, in this process and in any that imports this module."""
-
-    def find_spec(self, fullname: str, path: object = None, target: object = None) -> ModuleSpec | None:
-        """The file that the name stands for."""
-        file = file_of_module(fullname)
-        return importlib.util.spec_from_file_location(fullname, file) if file and Path(file).is_file() else None
-
-
-if not any(isinstance(finder, FileFinder) for finder in sys.meta_path):
-    sys.meta_path.append(FileFinder())
 
 
 def _plugins(kind: str) -> list[Listed]:

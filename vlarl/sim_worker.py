@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-import vlarl.resolve  # noqa: F401 - lets objects of classes from files named by path be unpickled here
+import vlarl.file_modules  # noqa: F401 - lets objects of classes from files named by path be unpickled here
 from vlarl.env_protocol import Env, EnvConfig, EnvError, EpisodeSpec, Observation, Outcome, StepResult
 
 LENGTH = struct.Struct("!Q")

@@ -76,7 +76,7 @@ class TensorBoardTracker:
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ModuleNotFoundError as error:
-            from vlarl.resolve import missing_extra
+            from vlarl.extras import missing_extra
 
             raise missing_extra("tensorboard", needed_by="the TensorBoard tracker") from error
         self._writer = SummaryWriter(str(folder), purge_step=None if resume_step is None else resume_step + 1)

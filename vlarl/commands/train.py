@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING, Any
 
 from vlarl.cli import EXIT_INTERRUPTED, plain_description
 from vlarl.errors import ConfigError, UserError, nearest
-from vlarl.resolve import is_path, list_names, loaded_files, resolve
+from vlarl.file_modules import loaded_files
+from vlarl.resolve import is_path, list_names, resolve
 
 if TYPE_CHECKING:
     from vlarl.config import TrainConfig

@@ -61,7 +61,7 @@ def jpeg_round_trip(image: UInt8Image, quality: int) -> UInt8Image:
     try:
         import simplejpeg
     except ModuleNotFoundError as error:
-        from vlarl.resolve import missing_extra
+        from vlarl.extras import missing_extra
 
         raise missing_extra("simplejpeg", needed_by="the image chain of published OpenVLA checkpoints") from error
     buffer = io.BytesIO()

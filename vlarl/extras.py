@@ -1,0 +1,30 @@
+"""Optional dependencies: which extra of ours installs what."""
+
+from __future__ import annotations
+
+from vlarl.errors import MissingExtraError
+
+EXTRAS = {
+    "libero": "libero",
+    "robosuite": "libero",
+    "bddl": "libero",
+    "mujoco": "mujoco",
+    "carla": "carla",
+    "sapien": "robotwin",
+    "ray": "ray",
+    "diffusers": "diffusion",
+    "rerun": "viz",
+    "tensorboard": "viz",
+    "websockets": "robot",
+    "msgpack": "robot",
+    "zenoh": "robot",
+    "cyclonedds": "robot",
+}
+"""Top-level import name -> the extra of ours that installs it."""
+
+
+def missing_extra(module: str, needed_by: str) -> MissingExtraError:
+    """The error for an optional dependency that is not installed, with the command that installs it."""
+    extra = EXTRAS.get(module.partition(".")[0])
+    fix = f"pip install -c constraints.txt -e '.[{extra}]'" if extra else f"pip install {module}"
+    return MissingExtraError(f"{needed_by} needs {module!r}, which is not installed. Install it with: {fix}")
