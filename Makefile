@@ -36,11 +36,10 @@ setup:
 test: setup
 	$(PYTHON) -m pytest -n $(JOBS) --dist loadgroup --durations 10 $(TESTS)
 
+# All of them are run, whatever the first ones say.
 lint: setup
-	.venv/bin/ruff check
-	.venv/bin/ruff format --check
-	.venv/bin/pyrefly check
-	.venv/bin/lint-imports --no-logo
+	@status=0; for check in "ruff check" "ruff format --check" "pyrefly check" "lint-imports --no-logo"; do \
+	  echo "$$check"; .venv/bin/$$check || status=1; done; exit $$status
 
 format: setup
 	.venv/bin/ruff check --fix
