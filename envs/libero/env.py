@@ -165,7 +165,7 @@ class Libero:
         executed = np.zeros(len(actions), dtype=np.bool_)
         reward = np.zeros(len(actions), dtype=np.float32)
         frames: list[Mapping[str, UInt8Image]] = []
-        started, self._render_seconds = time.process_time(), 0.0
+        started, self._render_seconds, success_seconds = time.process_time(), 0.0, 0.0
         count = min(len(actions), self._horizon - self._steps)
         self._outcome = Outcome.ERROR  # stands if the simulator raises
         outcome = Outcome.RUNNING
@@ -176,14 +176,21 @@ class Libero:
                 frames.append(self._seen.images)
             executed[index] = True
             self._steps += 1
-            if slot.success():
+            asked = time.process_time()
+            succeeded = slot.success()
+            success_seconds += time.process_time() - asked
+            if succeeded:
                 outcome, reward[index] = Outcome.SUCCESS, 1.0
                 break
         if outcome is Outcome.RUNNING and self._steps >= self._horizon:
             outcome = Outcome.TRUNCATED
         self._outcome = outcome
         seconds = time.process_time() - started
-        events = {"seconds/simulate": seconds - self._render_seconds, "seconds/render": self._render_seconds}
+        events = {
+            "seconds/simulate": seconds - self._render_seconds - success_seconds,
+            "seconds/success": success_seconds,
+            "seconds/render": self._render_seconds,
+        }
         return StepResult(
             observation=self._observation(),
             executed=executed,
