@@ -20,6 +20,6 @@ def config() -> TrainConfig:
         rewards=(SuccessConfig(),),
         objective=GrpoConfig(keep_low=0.01, keep_high=0.99),
         rollout=RolloutConfig(temperature=1.0, slots=16),
-        learner=LearnerConfig(learning_rate=1e-2),
+        learner=LearnerConfig(learning_rate=1e-2, average_decay=0.9),
         evaluation=EvaluationConfig(episodes_per_task=40, decodings=(Decoding(mode="sample"), Decoding(mode="greedy"))),
     )

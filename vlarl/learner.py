@@ -7,8 +7,11 @@ depend on how many threads there are or which one finishes first: a run can be r
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -36,6 +39,9 @@ class LearnerConfig:
     """Trajectories per optimiser step (about: the last one takes what is left, evenly split)."""
     microbatch_decisions: int = 32
     """Decisions per forward and backward; bounds memory, changes results only by rounding."""
+    average_decay: float = 0.0
+    """Decay per optimiser step of a running average of the weights (Polyak); 0: none. Rollouts use the newest
+    weights, evaluation and the saved policy the averaged ones: noise of single updates cancels."""
     threads: int = 2
     """Threads that work on micro-batches side by side; does not change results."""
 
@@ -52,6 +58,36 @@ class Learner:
             self.parameters, lr=config.learning_rate, betas=config.betas, weight_decay=config.weight_decay
         )
         self.num_updates = 0
+        self.average = [p.detach().clone() for p in self.parameters] if config.average_decay else []
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Put the averaged weights into the policy for the time of a ``with`` block, if there is an average."""
+        if not self.average:
+            yield
+            return
+        newest = [p.detach().clone() for p in self.parameters]
+        self._load(self.average)
+        try:
+            yield
+        finally:
+            self._load(newest)
+
+    def _load(self, values: list[Tensor]) -> None:
+        with torch.no_grad():
+            for parameter, value in zip(self.parameters, values, strict=True):
+                parameter.copy_(value)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything beside the policy's weights that a resumed run needs."""
+        return {"optimizer": self.optimizer.state_dict(), "num_updates": self.num_updates, "average": self.average}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue where ``state_dict`` was taken."""
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.num_updates = int(state["num_updates"])
+        self.average = list(state["average"])
+        self.policy.version = self.num_updates
 
     def update(self, batch: RolloutBatch, *, seed: int, iteration: int) -> dict[str, float]:
         """Learn from one iteration's trajectories.
@@ -139,6 +175,9 @@ class Learner:
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.num_updates += 1
+        self.policy.version = self.num_updates
+        for average, parameter in zip(self.average, self.parameters, strict=False):  # none, or one each
+            average.lerp_(parameter.detach(), 1.0 - self.config.average_decay)
         return grad_norm
 
     def _current_learning_rate(self) -> float:

@@ -74,6 +74,9 @@ class Policy(Protocol):
 class TorchPolicy(Policy, Protocol):
     """A ``Policy`` that is also an ``nn.Module`` (used for typing only)."""
 
+    version: int
+    """Optimiser updates so far; copied into every ``PolicyOutput``."""
+
     def trainable_parameters(self) -> list[nn.Parameter]:
         """What reinforcement learning updates; frozen parts are left out."""
         ...

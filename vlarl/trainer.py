@@ -99,13 +99,16 @@ class Trainer:
                     self._save()
                 every = self.config.evaluation.every
                 if every and self.iteration % every == 0 and self.iteration < self.config.iterations:
-                    self._evaluate(runner.collector, f"iteration_{self.iteration:04d}")
-            self.policy.save_pretrained(self.folder / "policy", card={"trained_by": self.command})
-            self._evaluate(runner.collector, "after")
+                    with self.learner.averaged():
+                        self._evaluate(runner.collector, f"iteration_{self.iteration:04d}")
+            with self.learner.averaged():
+                self.policy.save_pretrained(self.folder / "policy", card={"trained_by": self.command})
+                self._evaluate(runner.collector, "after")
         self.tracker.close()
-        self._evaluate_reference()
-        if self.config.videos:
-            self._record_videos()
+        with self.learner.averaged():
+            self._evaluate_reference()
+            if self.config.videos:
+                self._record_videos()
         if self.config.imitation_reference:
             shutil.copyfile(self.config.imitation_reference, self.folder / "imitation.json")
         write_report(self.folder)
@@ -244,16 +247,13 @@ class Trainer:
         )
 
     def _save(self) -> None:
+        meta = {"iteration": self.iteration, "train_seconds": self.train_seconds}
         save_checkpoint(
             self.folder,
             self.iteration,
             self.policy.state_dict(),
-            self.learner.optimizer.state_dict(),
-            {
-                "iteration": self.iteration,
-                "num_updates": self.learner.num_updates,
-                "train_seconds": self.train_seconds,
-            },
+            self.learner.state_dict(),
+            meta,
             keep=2,
             write_extra=self.policy.save_pretrained,
         )
@@ -262,12 +262,11 @@ class Trainer:
         path = latest_checkpoint(self.folder)
         if path is None:
             return  # stopped before the first checkpoint: start over, with the same random numbers
-        policy_state, optimizer_state, meta = load_checkpoint(path)
+        policy_state, learner_state, meta = load_checkpoint(path)
         self.policy.load_state_dict(policy_state)
-        self.learner.optimizer.load_state_dict(optimizer_state)
-        self.learner.num_updates = int(meta["num_updates"])
-        self.train_seconds = float(meta["train_seconds"])
+        self.learner.load_state_dict(learner_state)
         self.iteration = int(meta["iteration"])
+        self.train_seconds = float(meta["train_seconds"])
 
     def _peak_memory_gb(self, pool: WorkerPool) -> float:
         """Peak resident memory of this process plus the private memory of the workers now [GB]."""
