@@ -6,8 +6,6 @@ success predicates. Stepping does not go through it. Each ``Slot`` is one ``MjDa
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import functools
 import gc
 from collections.abc import Callable
@@ -24,13 +22,12 @@ suites.prepare_process()
 
 import mujoco  # noqa: E402  (reads MUJOCO_GL when imported)
 
+from envs.libero.build import arm_constants, build_stock, release_memory, reset_cache  # noqa: E402
 from envs.libero.controller import (  # noqa: E402
     SUBSTEPS,
-    ArmConstants,
     CompiledController,
     ControllerState,
     ExactController,
-    ResetCache,
 )
 
 ControllerName = Literal["exact", "compiled"]
@@ -243,13 +240,15 @@ class TaskSimulator:
     def __init__(self, suite: str, task: int, build_seed: int = 0) -> None:
         self.info = suites.task_info(suite, task)
         self.build_seed = build_seed
-        self._stock = _build_stock(suite, task, build_seed)
+        self._stock = build_stock(suite, task, build_seed)
         self._sim = self._stock.sim
         self.model: mujoco.MjModel = self._sim.model._model
+        # Nobody reads robosuite's force and torque sensors here, and they do not act on the state: 5 % of a step.
+        self.model.opt.disableflags |= int(mujoco.mjtDisableBit.mjDSBL_SENSOR)
         self.goal_state: list[list[str]] = [list(s) for s in self._stock.parsed_problem["goal_state"]]
         self.has_lights = bool(self._stock.tracking_object_states_change)
-        self.arm = _arm_constants(self._stock, self.model)
-        self.reset_cache = _reset_cache(self._stock)
+        self.arm = arm_constants(self._stock, self.model)
+        self.reset_cache = reset_cache(self._stock)
         self.hand_body = self.model.body(self._stock.robots[0].robot_model.eef_name).id
         self.settled_states: dict[tuple[str, int, int], Snapshot] = {}
         self.observations: dict[Any, Any] = {}
@@ -258,7 +257,7 @@ class TaskSimulator:
         self.renderers: dict[Any, Any] = {}
         """Filled by ``envs.libero.render``; here so that they go with the task."""
         self._site_alpha = self.model.site_rgba[:, 3].copy()
-        _release_memory()
+        release_memory()
 
     def make_slot(self, controller: ControllerName = "exact") -> Slot:
         """A new slot; cheap (one ``MjData``, about 6 MB)."""
@@ -328,121 +327,6 @@ class TaskSimulator:
     def stock(self) -> Any:
         """The robosuite environment object (objects, fixtures, regions); do not step it."""
         return self._stock
-
-
-def _build_stock(suite: str, task: int, build_seed: int) -> Any:
-    """LIBERO's environment without a renderer, reset once.
-
-    Fixture poses (cabinet, stove, rack) are drawn from numpy's global generator at each reset and are not part of
-    the recorded initial states, so the generator is seeded here and its state put back afterwards.
-    """
-    bddl = suites.bddl_path(suite, task)
-    # The compiler's asset cache would keep every decoded texture and mesh of the process, up to 500 MB.
-    mujoco.mj_setCacheCapacity(mujoco.mj_getCache(), 0)
-    mujoco.set_mju_user_warning(_ignore_warning)
-    with suites.silence():
-        from libero.libero.envs.env_wrapper import ControlEnv
-
-        global_state = np.random.get_state()
-        try:
-            np.random.seed(build_seed)
-            control = ControlEnv(
-                bddl_file_name=str(bddl),
-                has_offscreen_renderer=False,
-                use_camera_obs=False,
-                horizon=10**9,
-                ignore_done=True,
-                hard_reset=False,
-            )
-            # LIBERO appends its drawer and stove samplers anew at each reload, so after the stock environment's
-            # reset each draws twice. This build reloads nothing; repeating them keeps the same random numbers.
-            control.env.object_property_initializers *= 2
-            control.seed(build_seed)
-            control.reset()
-        finally:
-            np.random.set_state(global_state)
-    return control.env
-
-
-def _ignore_warning(message: str) -> None:
-    """Instead of MuJoCo's own handler, which appends to a file in the working directory.
-
-    Instabilities are read from ``MjData.warning`` after every control step.
-    """
-
-
-def _arm_constants(stock: Any, model: mujoco.MjModel) -> ArmConstants:
-    robot = stock.robots[0]
-    controller, gripper = robot.controller, robot.gripper
-    if controller.name != "OSC_POSE" or controller.impedance_mode != "fixed" or controller.interpolator_pos:
-        raise EnvError(f"expected robosuite's fixed-impedance OSC_POSE controller, found {controller.name}")
-    dofs = np.array(robot._ref_joint_vel_indexes, dtype=np.int64)
-    grip_actuators = np.array([model.actuator(name).id for name in gripper.actuators], dtype=np.int64)
-    control_range = model.actuator_ctrlrange[grip_actuators]
-    low, high = robot.torque_limits
-    return ArmConstants(
-        site=int(robot.eef_site_id),
-        joints=model.dof_jntid[dofs].astype(np.int64),
-        qpos=np.array(robot._ref_joint_pos_indexes, dtype=np.int64),
-        dofs=dofs,
-        actuators=np.array(robot._ref_joint_actuator_indexes, dtype=np.int64),
-        gripper_actuators=grip_actuators,
-        gripper_qpos=np.array(robot._ref_gripper_joint_pos_indexes, dtype=np.int64),
-        torque_low=np.array(low, dtype=np.float64),
-        torque_high=np.array(high, dtype=np.float64),
-        gripper_bias=0.5 * (control_range[:, 1] + control_range[:, 0]),
-        gripper_weight=0.5 * (control_range[:, 1] - control_range[:, 0]),
-        gripper_speed=float(gripper.speed),
-        rest_joints=np.array(controller.initial_joint, dtype=np.float64),
-        stiffness=np.array(controller.kp, dtype=np.float64),
-        damping=np.array(controller.kd, dtype=np.float64),
-        output_scale=np.abs(controller.output_max - controller.output_min)
-        / np.abs(controller.input_max - controller.input_min),
-        inertia_address=_inertia_addresses(model, dofs),
-        position_limits=controller.position_limits,
-        orientation_limits=controller.orientation_limits,
-    )
-
-
-def _inertia_addresses(model: mujoco.MjModel, dofs: NDArray[np.int64]) -> NDArray[np.int64]:
-    """``[n, n]`` addresses of the arm's mass-matrix entries in the sparse lower triangle ``MjData.M``."""
-    addresses = np.empty((len(dofs), len(dofs)), dtype=np.int64)
-    for i, row in enumerate(dofs):
-        start, count = int(model.M_rowadr[row]), int(model.M_rownnz[row])
-        columns = model.M_colind[start : start + count].tolist()
-        for j, col in enumerate(dofs[: i + 1]):
-            addresses[i, j] = addresses[j, i] = start + columns.index(int(col))
-    return addresses
-
-
-def _reset_cache(stock: Any) -> ResetCache:
-    controller = stock.robots[0].controller
-    if controller.new_update:
-        raise EnvError("robosuite's controller did not refresh itself during reset as version 1.4.0 does")
-    return ResetCache(
-        eef_position=np.array(controller.ee_pos),
-        eef_rotation=np.array(controller.ee_ori_mat),
-        linear_velocity=np.array(controller.ee_pos_vel),
-        angular_velocity=np.array(controller.ee_ori_vel),
-        joint_position=np.array(controller.joint_pos),
-        joint_velocity=np.array(controller.joint_vel),
-        jacobian_position=np.array(controller.J_pos),
-        jacobian_rotation=np.array(controller.J_ori),
-        mass_matrix=np.array(controller.mass_matrix),
-        goal_rotation=np.array(controller.goal_ori),
-    )
-
-
-def _release_memory() -> None:
-    """Give back what the build left behind: 0.4 GB per task otherwise.
-
-    MuJoCo keeps the last parsed model (decoded textures included) for ``mj_saveLastXML`` until the next one
-    replaces it, and glibc keeps freed memory.
-    """
-    mujoco.MjModel.from_xml_string("<mujoco/>")
-    gc.collect()
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 _TASKS: dict[tuple[str, int, int], TaskSimulator] = {}

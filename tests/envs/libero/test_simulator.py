@@ -186,11 +186,11 @@ def test_instability_raises_instead_of_going_on(task, tmp_path, monkeypatch):
 
 
 def test_building_leaves_numpys_global_generator_alone(task):
-    from envs.libero.simulator import _build_stock
+    from envs.libero.build import build_stock
 
     np.random.seed(123)
     before = np.random.get_state()[1].copy()
-    seeds = [_build_stock("libero_goal", 0, seed).sim.model._model.body_pos.copy() for seed in (0, 0, 1)]
+    seeds = [build_stock("libero_goal", 0, seed).sim.model._model.body_pos.copy() for seed in (0, 0, 1)]
     np.testing.assert_array_equal(np.random.get_state()[1], before)
     np.testing.assert_array_equal(seeds[0], seeds[1])
     assert np.abs(seeds[0] - seeds[2]).max() > 1e-3, "the build seed decides where the cabinet stands"
