@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from envs.libero.expert.clearance import ceiling, corridor_top, towards_base
 from envs.libero.expert.geometry import (
     Array,
     gripper_down,
@@ -50,16 +51,16 @@ def _retreat(scene: Scene, away: Array) -> Actions:
     yield from move(scene, here + away, rotation, OPEN, steps=25, tolerance=0.03)
     upright = gripper_down(wrap_half_turn(hand_yaw(rotation)))
     # Towards the robot: turning the hand down far out would straighten the elbow.
-    up = scene.hand_position() + 0.12 * _UP + 0.12 * scene.towards_base(here)
-    up[2] = min(up[2], scene.ceiling(up))
+    up = scene.hand_position() + 0.12 * _UP + 0.12 * towards_base(scene, here)
+    up[2] = min(up[2], ceiling(scene, up))
     yield from move(scene, up, upright, OPEN, steps=40, tolerance=0.05, turn_tolerance=0.3)
 
 
 def travel(scene: Scene, target: Array, rotation: Array, finger: float) -> Actions:
     """Go to ``target`` by way of a point above it, high enough to pass over whatever is in between."""
     here = scene.hand_position()
-    height = max(scene.corridor_top(here, target, 0.1, ()) + 0.06, target[2] + 0.03)
-    height = max(min(height, scene.ceiling(target), scene.ceiling(here)), target[2])
+    height = max(corridor_top(scene, here, target, 0.1, ()) + 0.06, target[2] + 0.03)
+    height = max(min(height, ceiling(scene, target), ceiling(scene, here)), target[2])
     if here[2] < height - 0.02:
         yield from move(scene, np.array([here[0], here[1], height]), rotation, finger, tolerance=0.03)
     above = np.array([target[0], target[1], max(height, min(here[2], height))])

@@ -57,6 +57,11 @@ def candidates(scene: Scene, goal: Goal, goals: Sequence[Goal] = ()) -> Iterator
 def _placements(scene: Scene, goal: Goal, goals: Sequence[Goal]) -> Iterator[Skill]:
     choices = grasps(scene, goal[1])
     shifts = _shared_shifts(scene, goal, goals)
+    turns = (0.0, 90.0, -90.0) if goal[0] == "in" else (0.0,)
+    for grasp in choices[:3]:
+        for shift in shifts:
+            for turn in turns:
+                yield PickAndPlace(grasp=grasp, shift=shift, turn=turn)
     for clearance, release in ((0.03, 0.012), (0.06, 0.04), (0.03, 0.0)):
         for shift in shifts:
             for grasp in choices:

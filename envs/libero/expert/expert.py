@@ -64,13 +64,12 @@ class HeldMonitor:
     """Watches whether the subgoal's object is really manipulated.
 
     Objects to be placed must once be lifted by ``LIFTED`` between both fingers (a bowl shoved or thrown onto a plate
-    satisfies the benchmark but is no demonstration); objects that a skill pushes on purpose, and drawers, doors and
-    knobs, must be touched by the hand.
+    satisfies the benchmark but is no demonstration); drawers, doors and knobs must be touched by the hand.
     """
 
-    def __init__(self, scene: Scene, goal: Goal, pushes: bool = False) -> None:
+    def __init__(self, scene: Scene, goal: Goal) -> None:
         self._scene, self._name = scene, goal[1]
-        self._must_lift = goal[0] in ("in", "on", "stack", "up") and not pushes
+        self._must_lift = goal[0] in ("in", "on", "stack", "up")
         self._start = scene.position(self._name)[2] if self._must_lift else 0.0
         owner = scene.owner(self._name)
         self._body = 0 if owner is None else owner
@@ -144,9 +143,8 @@ class Expert:
             return [] if self.simulator.success() else None
         goal, rest = pending[0], pending[1:]
         start = self.simulator.snapshot()
-        known = self.cache.known(goal)
-        fresh = (skill for skill in candidates(self.scene, goal, self._goals) if skill not in known)
-        for skill in [*known, *list(fresh)]:
+        # Candidates look at the scene as it is now; what worked before comes first, and nothing is tried twice.
+        for skill in dict.fromkeys([*self.cache.known(goal), *candidates(self.scene, goal, self._goals)]):
             if self.attempts >= self.max_attempts:
                 return None
             self.attempts += 1
@@ -164,7 +162,7 @@ class Expert:
 
     def _attempt(self, goal: Goal, skill: Skill, steps_left: int, is_last: bool) -> tuple[int, bool]:
         """Run one skill without noise; returns the steps it took and whether the object was held."""
-        monitor = HeldMonitor(self.scene, goal, getattr(skill, "pushes", False))
+        monitor = HeldMonitor(self.scene, goal)
         steps = 0
         for action in skill.actions(self.scene, goal):
             if steps >= steps_left:
@@ -186,7 +184,7 @@ class Expert:
         executed: list[np.ndarray] = []
         held, succeeded = True, False
         for step in plan:
-            monitor = HeldMonitor(self.scene, step.goal, getattr(step.skill, "pushes", False))
+            monitor = HeldMonitor(self.scene, step.goal)
             for raw in step.skill.actions(self.scene, step.goal):
                 action = raw.astype(np.float32)
                 sent = action if disturbance is None else disturbance.disturb(action).astype(np.float32)

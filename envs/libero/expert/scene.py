@@ -14,13 +14,6 @@ from envs.libero.expert.geometry import Array
 
 LEFT_FINGER, RIGHT_FINGER, HAND = "gripper0_leftfinger", "gripper0_rightfinger", "gripper0_right_gripper"
 
-_SHOULDER = 0.333
-"""Panda: height of the shoulder over the base [m]; then the wrist's horizontal distance from the grip site, its height
-over it, and the distance from shoulder to wrist at which the elbow is nearly straight (0.70 m)."""
-_WRIST_OFFSET = 0.088
-_WRIST_OVER_GRIP = 0.21
-_REACH = 0.67
-
 
 class Simulator(Protocol):
     """What the expert needs of a simulated LIBERO task."""
@@ -206,62 +199,10 @@ class Scene:
         """Lowest point of an object's collision shape [m]."""
         return float(self.points(self.body(name))[:, 2].min())
 
-    def corridor_top(self, start: Array, end: Array, radius: float, ignore: Sequence[str]) -> float:
-        """Highest point of any object within ``radius`` of the horizontal segment from ``start`` to ``end``."""
-        a, b = start[:2], end[:2]
-        along, length = b - a, float(np.dot(b - a, b - a)) + 1e-9
-        highest = -np.inf
-        for name in self.object_names:
-            if name in ignore or self._is_falling(name):
-                continue
-            points = self.points(self.body(name))
-            if len(points) == 0:
-                continue
-            fraction = np.clip((points[:, :2] - a) @ along / length, 0.0, 1.0)
-            distance = np.linalg.norm(points[:, :2] - (a + fraction[:, None] * along), axis=1)
-            near = points[distance < radius]
-            if len(near):
-                highest = max(highest, float(near[:, 2].max()))
-        return highest
-
-    def way_from_under(self, name: str, margin: float = 0.012) -> Array | None:
-        """Shortest horizontal move [m] after which nothing hangs over an object; None where nothing does, or no way."""
-        own = self.points(self.body(name))
-        centre, top = (own.min(axis=0) + own.max(axis=0)) / 2.0, float(own[:, 2].max())
-        radius = float(np.linalg.norm(own[:, :2] - centre[:2], axis=1).max()) + margin
-        others = [self.points(self.body(other)) for other in self.object_names if other != name]
-        above = np.concatenate([points[points[:, 2] > top] for points in others])[:, :2]
-        if len(above) == 0 or np.linalg.norm(above - centre[:2], axis=1).min() > radius:
-            return None
-        for distance in np.arange(0.02, 0.2, 0.01):
-            for angle in np.deg2rad(np.arange(0, 360, 30)):
-                way = distance * np.array([np.cos(angle), np.sin(angle), 0.0])
-                if np.linalg.norm(above - (centre + way)[:2], axis=1).min() > radius:
-                    return way
-        return None
-
-    def _is_falling(self, name: str) -> bool:
-        """Whether an object is still on its way down: some recorded initial states start in the air."""
-        return bool(self.data.cvel[self.body(name)][5] < -0.3)
-
     @cached_property
-    def _base(self) -> int:
+    def base(self) -> int:
+        """Body of the robot's base."""
         return self._bodies["robot0_link0"]
-
-    def ceiling(self, point: Array) -> float:
-        """How high [m] the grip site may be over ``point`` with the fingers pointing down.
-
-        Higher up the elbow is straight: the controller can then no longer pull the hand back.
-        """
-        base = self.data.xpos[self._base]
-        wrist = max(0.0, float(np.linalg.norm(point[:2] - base[:2])) - _WRIST_OFFSET)
-        return float(base[2]) + _SHOULDER - _WRIST_OVER_GRIP + float(np.sqrt(max(0.0, _REACH**2 - wrist**2)))
-
-    def towards_base(self, point: Array) -> Array:
-        """Horizontal unit vector from ``point`` to the robot's base."""
-        way = self.data.xpos[self._base] - point
-        way[2] = 0.0
-        return way / np.linalg.norm(way)
 
     # -- contact and joints --------------------------------------------------------------------------------------
 

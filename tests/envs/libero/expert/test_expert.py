@@ -36,6 +36,8 @@ class ThrowIn:
 
 @dataclass(frozen=True)
 class DoNothing:
+    variant: int = 0
+
     def actions(self, scene, goal):
         yield STILL
 
@@ -116,7 +118,7 @@ def test_what_worked_is_tried_first_on_the_next_initial_state(slot, monkeypatch)
 
 
 def test_the_search_stops_at_its_budget(slot, monkeypatch):
-    monkeypatch.setattr(expert_module, "candidates", lambda scene, goal, goals: iter([DoNothing()] * 50))
+    monkeypatch.setattr(expert_module, "candidates", lambda scene, goal, goals: map(DoNothing, range(50)))
     expert = Expert(slot, max_attempts=4)
     assert expert.plan(0) is None and expert.attempts == 4
     assert expert.demonstrate(0) is None
