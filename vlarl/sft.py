@@ -143,7 +143,6 @@ class SupervisedTrainer:
         # Prompts of equal length side by side: less padding inside a micro-batch.
         lengths = [len(self.policy.prompt_ids(self.data.instructions[self.data.index[i][0]])) for i in chosen]
         chosen = chosen[np.argsort(lengths, kind="stable")]
-        tokens = float(self.data.batch(chosen[:0]).mask.sum()) if len(chosen) == 0 else 0.0
         seeds = generator.integers(0, 2**63, size=math.ceil(len(chosen) / config.microbatch_size))
         pieces = [chosen[i : i + config.microbatch_size] for i in range(0, len(chosen), config.microbatch_size)]
 
@@ -157,7 +156,7 @@ class SupervisedTrainer:
             return float(loss.detach()), float(batch.mask.sum() * batch.actions.shape[2]), gradients
 
         total: list[Tensor | None] = [None] * len(self.parameters)
-        loss_sum = 0.0
+        loss_sum, tokens = 0.0, 0.0
         for loss, count, gradients in pool.map(work, pieces, seeds):  # map keeps the order, hence the rounding
             loss_sum, tokens = loss_sum + loss, tokens + count
             for index, gradient in enumerate(gradients):

@@ -83,11 +83,17 @@ class OpenVlaOft(nn.Module):
         self, observations: Sequence[Observation], noise: Sequence[Float32Array], decoding: Decoding
     ) -> list[PolicyOutput]:
         """See ``vlarl.policy.Policy.act``; tokens number the bins in the order of their ids (see ``action_tokens``)."""
+        if not observations:
+            return []
+        temperature = decoding.temperature
+        if temperature <= 0:
+            raise ValueError(f"temperature is {temperature}; expected more than 0. For argmax use mode 'greedy'.")
         device = self.language_model.model.lm_head.weight.device
-        rows = [self.prepare(observation) for observation in observations]
+        rows = self.prepare(observations)
         inputs = {name: torch.stack([row[name] for row in rows]).to(device) for name in rows[0]}
         logits = self._logits(inputs)
-        temperature = decoding.temperature
+        if not bool(torch.isfinite(logits).all()):
+            raise FloatingPointError("the policy's logits are not finite: its weights or an observation hold NaN")
         if decoding.mode == "sample":
             uniform = torch.from_numpy(np.stack([np.asarray(n, dtype=np.float32) for n in noise])).to(device)
             tokens = sample_tokens(logits, uniform, temperature)
@@ -145,25 +151,35 @@ class OpenVlaOft(nn.Module):
     # ---- the parts ----------------------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def prepare(self, observation: Observation) -> dict[str, Tensor]:
-        """What ``evaluate`` needs of one observation: cached vision features, prompt, normalised proprioception.
+    def prepare(self, observations: Sequence[Observation]) -> list[dict[str, Tensor]]:
+        """What ``evaluate`` needs of each observation: cached vision features, prompt, normalised proprioception.
 
         Features are rounded to 16 bits here, before anything is computed from them, so that the stored ones
-        reproduce the log-probabilities exactly. One image batch per observation keeps results independent of
-        the batch.
+        reproduce the log-probabilities exactly.
         """
-        images = np.stack([self._image(observation, camera) for camera in self.config.cameras])
-        device = self.vision_backbone.dino_scale.device
-        features = self.vision_backbone(torch.from_numpy(images).to(device))
-        ids = self.prompt_ids(observation.instruction)
-        padded = torch.full((self.config.prompt.max_tokens,), self.config.prompt.pad_id, dtype=torch.int32)
-        padded[: len(ids)] = ids
-        mask = torch.arange(len(padded)) < len(ids)
-        row = {"features": features.flatten(0, 1).half().cpu(), "prompt_ids": padded, "prompt_mask": mask}
-        if self.proprio_normaliser is not None:
-            proprio = self.proprio_normaliser.normalise(observation.state)
-            row["proprio"] = torch.from_numpy(proprio.astype(np.float32))
-        return row
+        images = np.stack([self._image(seen, camera) for seen in observations for camera in self.config.cameras])
+        rows = []
+        for seen, features in zip(observations, self._features(torch.from_numpy(images)), strict=True):
+            ids = self.prompt_ids(seen.instruction)
+            padded = torch.full((self.config.prompt.max_tokens,), self.config.prompt.pad_id, dtype=torch.int32)
+            padded[: len(ids)] = ids
+            mask = torch.arange(len(padded)) < len(ids)
+            row = {"features": features.half().cpu(), "prompt_ids": padded, "prompt_mask": mask}
+            if self.proprio_normaliser is not None:
+                proprio = self.proprio_normaliser.normalise(seen.state)
+                row["proprio"] = torch.from_numpy(proprio.astype(np.float32))
+            rows.append(row)
+        return rows
+
+    def _features(self, images: Tensor) -> Tensor:
+        """``uint8 [N * cameras, size, size, 3]`` to vision features ``[N, cameras * patches, F]``.
+
+        A single image is computed twice over: the library takes another kernel for it, with other rounding.
+        """
+        images = images.to(self.vision_backbone.dino_scale.device)
+        alone = len(images) == 1
+        features = self.vision_backbone(torch.cat((images, images)) if alone else images)[: len(images)]
+        return features.reshape(len(images) // len(self.config.cameras), -1, features.shape[-1])
 
     def prompt_ids(self, instruction: str) -> Tensor:
         """Token ids of the prompt, BOS first, ``int32 [L]``; kept per instruction."""

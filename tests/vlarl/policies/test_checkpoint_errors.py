@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -117,11 +118,10 @@ def test_observation_that_does_not_fit():
     policy = random_policy()
     seen = observations(1)[0]
     with pytest.raises(ValueError, match=r"no camera 'wrist'.*agentview"):
-        policy.prepare(type(seen)(images={"agentview": seen.images["agentview"]}, state=seen.state,
-                                  instruction=seen.instruction, time=0.0))  # fmt: skip
+        policy.prepare([replace(seen, images={"agentview": seen.images["agentview"]})])
     small = {name: image[:64, :64] for name, image in seen.images.items()}
     with pytest.raises(ValueError, match=r"64 x 64.*128 x 128"):
-        policy.prepare(type(seen)(images=small, state=seen.state, instruction=seen.instruction, time=0.0))
+        policy.prepare([replace(seen, images=small)])
 
 
 def test_prompt_that_is_too_long():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 
 from tests.support.policies import noises, observations, random_policy
 from vlarl.nn.bidirectional_llama import BidirectionalLlama
+from vlarl.policies.oft_presets import preset
 from vlarl.policies.openvla_oft import OpenVlaOft
 from vlarl.policy import Decoding, DecodingMode
 from vlarl.types import PolicyOutput
@@ -62,6 +65,18 @@ def test_result_does_not_depend_on_the_batch_bit_for_bit(size: str, mode: Decodi
             assert np.array_equal(whole[i].log_probs, other.log_probs)
             assert np.array_equal(whole[i].actions, other.actions)
             assert np.array_equal(whole[i].tokens, other.tokens)
+
+
+@pytest.mark.parametrize("cameras", [("agentview",), ("agentview", "wrist")])
+def test_vision_features_do_not_depend_on_the_batch_bit_for_bit(cameras: tuple[str, ...]):
+    config = dataclasses.replace(preset("small"), cameras=cameras)
+    policy = OpenVlaOft.from_scratch(config, 0)
+    seen = observations(9)
+    whole = [row["features"] for row in policy.prepare(seen)]
+    for size in (1, 2, 3, 5, 8):
+        for start in range(0, 9, size):
+            for i, row in enumerate(policy.prepare(seen[start : start + size])):
+                assert torch.equal(row["features"], whole[start + i])
 
 
 @pytest.mark.parametrize("temperature", [0.6, 1.0, 1.6])
@@ -126,8 +141,6 @@ def test_attention_is_bidirectional_and_padding_has_no_influence(policy: OpenVla
 
 def test_last_layer_at_some_positions_equals_the_librarys_layers(policy: OpenVlaOft):
     """All layers run by transformers itself, against our shortened last one; grouped key heads included."""
-    import dataclasses
-
     config = dataclasses.replace(policy.config.language, num_attention_heads=4, num_key_value_heads=2)
     torch.manual_seed(4)
     llama = BidirectionalLlama(config).eval()
@@ -184,16 +197,14 @@ def test_sequence_is_bos_patches_proprio_prompt_placeholders_stop(policy: OpenVl
 
 def test_every_input_matters(policy: OpenVlaOft):
     """Each camera, the state and the instruction change the distribution."""
-    from dataclasses import replace
-
     seen, noise = observations(1)[0], noises(1)
     other = observations(2, seed=9)[1]
     base = policy.act([seen], noise, Decoding())[0].log_probs
     variants = [
-        replace(seen, images={**seen.images, "agentview": other.images["agentview"]}),
-        replace(seen, images={**seen.images, "wrist": other.images["wrist"]}),
-        replace(seen, state=other.state),
-        replace(seen, instruction=other.instruction),
+        dataclasses.replace(seen, images={**seen.images, "agentview": other.images["agentview"]}),
+        dataclasses.replace(seen, images={**seen.images, "wrist": other.images["wrist"]}),
+        dataclasses.replace(seen, state=other.state),
+        dataclasses.replace(seen, instruction=other.instruction),
     ]
     for variant in variants:
         assert not np.array_equal(policy.act([variant], noise, Decoding())[0].log_probs, base)
@@ -224,6 +235,15 @@ def test_expectation_uses_the_mean_and_the_grippers_more_probable_sign(policy: O
     np.testing.assert_allclose(output.actions[:, :6], mean[:, :6], atol=1e-5)
     sign = np.where(((probabilities * (values > 0)).sum(0) >= (probabilities * (values < 0)).sum(0)).numpy(), 1.0, -1.0)
     np.testing.assert_array_equal(output.actions[:, 6], sign[:, 6].astype(np.float32))
+
+
+def test_nothing_asked_bad_temperature_and_nan(policy: OpenVlaOft):
+    assert policy.act([], [], Decoding()) == []
+    with pytest.raises(ValueError, match=r"temperature is 0.*greedy"):
+        policy.act(observations(1), noises(1), Decoding(temperature=0.0))
+    broken = dataclasses.replace(observations(1)[0], state=np.full(8, np.nan, np.float32))
+    with pytest.raises(FloatingPointError, match="not finite"):
+        policy.act([broken], noises(1), Decoding())
 
 
 def test_round_trip_is_bitwise_and_loading_writes_nothing(policy: OpenVlaOft, tmp_path):
