@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -54,20 +55,11 @@ def test_overview_shows_commands_and_experiments():
 
 def test_every_command_has_a_summary_and_an_example(capsys):
     for name in command_names():
-        with pytest.raises(SystemExit) if name not in ("train",) else _nothing() as caught:
-            main([name, "--help"])
+        with contextlib.suppress(SystemExit):
+            assert main([name, "--help"]) == 0
         said = capsys.readouterr().out
         assert "Example" in said, name
         assert f"vlarl {name}" in said, name
-        assert caught is None or caught.value.code == 0
-
-
-class _nothing:
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, *_: object) -> None:
-        return None
 
 
 @pytest.mark.parametrize(
@@ -152,7 +144,8 @@ TRAIN_FLAGS = """
 --checkpoint-every --evaluation.decodings.0.mode --evaluation.decodings.0.temperature
 --evaluation.decodings.1.mode --evaluation.decodings.1.temperature --evaluation.episodes-per-task
 --evaluation.every --evaluation.reference-profile --evaluation.seed --imitation-reference --iterations
---learner.betas --learner.epochs --learner.learning-rate --learner.max-grad-norm --learner.microbatch-decisions
+--learner.average-decay --learner.betas --learner.epochs
+--learner.learning-rate --learner.max-grad-norm --learner.microbatch-decisions
 --learner.minibatch-trajectories --learner.threads --learner.warmup-updates --learner.weight-decay --name
 --out --policy --resume --rollout.group-size --rollout.groups --rollout.max-draws --rollout.slots
 --rollout.temperature --rollout.watchdog-seconds --rollout.workers --seed --split --suite --tasks --trackers --videos

@@ -20,13 +20,14 @@ def main(arguments: Sequence[str]) -> int:
     """Run the benchmark that the first word names; without one, list them."""
     import importlib
 
-    from vlarl.cli import parse
+    from vlarl.cli import parse, plain_description
     from vlarl.commands.list import show
     from vlarl.resolve import list_modules
 
     words = list(arguments)
     benches = {item.name: item.summary for item in list_modules("vlarl.bench") if item.name not in HELPERS}
     if not words or words[0] in ("-h", "--help"):
+        print(plain_description(__doc__ or ""), end="\n\n")
         show("Benchmarks (vlarl bench NAME)", list(benches.items()))
         return 0
     name = words.pop(0)
