@@ -28,6 +28,8 @@ class LearnerConfig:
 
     learning_rate: float = 2e-4
     """AdamW's step size after warm-up."""
+    final_learning_rate: float | None = None
+    """Step size at the run's end, reached linearly over its iterations; None: constant."""
     warmup_updates: int = 10
     """Optimiser steps over which the learning rate rises linearly."""
     betas: tuple[float, float] = (0.9, 0.99)
@@ -58,6 +60,7 @@ class Learner:
             self.parameters, lr=config.learning_rate, betas=config.betas, weight_decay=config.weight_decay
         )
         self.num_updates = 0
+        self._base_rate = config.learning_rate
         self.average = [p.detach().clone() for p in self.parameters] if config.average_decay else []
 
     @contextmanager
@@ -89,18 +92,20 @@ class Learner:
         self.average = list(state["average"])
         self.policy.version = self.num_updates
 
-    def update(self, batch: RolloutBatch, *, seed: int, iteration: int) -> dict[str, float]:
+    def update(self, batch: RolloutBatch, *, seed: int, iteration: int, progress: float = 0.0) -> dict[str, float]:
         """Learn from one iteration's trajectories.
 
         Args:
             batch: trajectories that passed ``rewards.score``.
             seed: of the run; with ``iteration`` it names the mini-batch permutation.
             iteration: number of the iteration.
+            progress: finished share of the run in [0, 1); drives the learning rate's decay.
 
         Returns:
             Metrics under the field's usual names; means over all mini-batches.
         """
         started, cpu = time.perf_counter(), time.process_time()
+        self._set_base_rate(progress)
         batch, metrics = self.objective.prepare(batch)
         totals: dict[str, float] = {}
         grad_norms: list[float] = []
@@ -180,6 +185,9 @@ class Learner:
             average.lerp_(parameter.detach(), 1.0 - self.config.average_decay)
         return grad_norm
 
+    def _set_base_rate(self, progress: float) -> None:
+        first, last = self.config.learning_rate, self.config.final_learning_rate
+        self._base_rate = first if last is None else first + (last - first) * progress
+
     def _current_learning_rate(self) -> float:
-        warmup = max(self.config.warmup_updates, 1)
-        return self.config.learning_rate * min(1.0, (self.num_updates + 1) / warmup)
+        return self._base_rate * min(1.0, (self.num_updates + 1) / max(self.config.warmup_updates, 1))

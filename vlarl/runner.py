@@ -21,7 +21,7 @@ class Runner(Protocol):
         """Play the specs with the newest weights."""
         ...
 
-    def update(self, batch: RolloutBatch, *, seed: int, iteration: int) -> dict[str, float]:
+    def update(self, batch: RolloutBatch, *, seed: int, iteration: int, progress: float) -> dict[str, float]:
         """Improve the policy and publish the new weights to whoever collects."""
         ...
 
@@ -46,9 +46,9 @@ class LocalRunner:
         """Play the specs."""
         return self.collector.collect(specs, decoding, on_episode=on_episode)
 
-    def update(self, batch: RolloutBatch, *, seed: int, iteration: int) -> dict[str, float]:
+    def update(self, batch: RolloutBatch, *, seed: int, iteration: int, progress: float) -> dict[str, float]:
         """Update the shared policy."""
-        return self.learner.update(batch, seed=seed, iteration=iteration)
+        return self.learner.update(batch, seed=seed, iteration=iteration, progress=progress)
 
     def close(self) -> None:
         """Stop the simulator workers."""

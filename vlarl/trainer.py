@@ -123,7 +123,12 @@ class Trainer:
             score_all(self.rewards, usable)
             metrics["seconds/reward"] = time.perf_counter() - reward_started
             batch = stack_trajectories(usable)
-            metrics |= runner.update(batch, seed=self.config.seed, iteration=self.iteration)
+            metrics |= runner.update(
+                batch,
+                seed=self.config.seed,
+                iteration=self.iteration,
+                progress=self.iteration / self.config.iterations,
+            )
         wall = time.perf_counter() - started
         cores = min(self.config.rollout.workers, os.cpu_count() or 1)
         busy = time.process_time() - main_cpu + pool.cpu_seconds - worker_cpu
