@@ -123,12 +123,32 @@ def test_files_and_functions_stay_readable():
 
 def test_no_address_of_a_package_index_is_committed():
     """Set-up works with whatever index the machine is configured for."""
-    tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=False).stdout.decode()
     suspicious = re.compile(r"(?i)(index-url|find-links|trusted-host)[ =]+\S|pip\.conf")
-    for name in filter(None, tracked.split("\0")):
-        path = ROOT / name
-        if path.is_file() and path.suffix in ("", ".sh", ".txt", ".toml", ".md", ".yml", ".cfg"):
-            assert not suspicious.search(path.read_text(errors="replace")), name
+    for path in tracked_files():
+        if path.suffix in ("", ".sh", ".txt", ".toml", ".md", ".yml", ".cfg"):
+            assert not suspicious.search(path.read_text(errors="replace")), path
+
+
+def tracked_files(*folders: str) -> list[Path]:
+    listed = subprocess.run(["git", "ls-files", "-z", *folders], cwd=ROOT, capture_output=True, check=True).stdout
+    return [ROOT / name for name in listed.decode().split("\0") if name and (ROOT / name).is_file()]
+
+
+def test_assets_are_small_and_their_origin_is_told():
+    told = (ROOT / "assets" / "SOURCES.md").read_text()
+    for path in tracked_files("assets"):
+        top = path.relative_to(ROOT / "assets").parts[0]
+        assert top == "SOURCES.md" or re.search(rf"`{re.escape(top)}/?`", told), f"assets/SOURCES.md lacks {top}"
+        assert path.stat().st_size <= 20 * 2**20, path
+
+
+def test_what_is_shipped_names_no_machine():
+    """Logs, cards and pages are read elsewhere: no absolute paths of the machine that wrote them."""
+    machine_path = re.compile(r"(?<![\w.~])/(work|root|home|tmp|mnt)/\w")
+    for path in tracked_files("assets", "docs", "configs", "README.md", "CHANGELOG.md", "CONTRIBUTING.md"):
+        if path.suffix in (".md", ".json", ".jsonl", ".html", ".py", ".txt", ".csv"):
+            found = machine_path.search(path.read_text(errors="replace"))
+            assert not found, f"{path.relative_to(ROOT)}: {found}"
 
 
 def test_the_wheel_holds_all_packages_and_the_report_template(tmp_path):
