@@ -1,12 +1,14 @@
 """vlarl demos: from the command line to a folder that can be read back."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from tests.support.demonstrations import demonstration
 from vlarl import cli
-from vlarl.commands.demos import Options, make_jobs, parse_numbers
+from vlarl.commands.demos import Options, make_jobs, parse_numbers, without_existing
 from vlarl.demos import DemoJob, TaskDone, demonstrate_task, make_demonstrations
 from vlarl.errors import UserError
 
@@ -103,11 +105,25 @@ def test_a_task_that_cannot_be_done_is_given_up_and_listed():
 
 
 def test_a_worker_that_fails_is_reported_and_the_others_go_on():
-    bad = [JOB.__class__(**{**_fields(JOB), "suite": "no_such_suite", "task": task}) for task in (0, 1)]
+    bad = [replace(JOB, suite="no_such_suite", task=task) for task in (0, 1)]
     reports = list(make_demonstrations(bad, workers=1))
     assert [report.task for report in reports] == [0, 1]
     assert all(isinstance(report, TaskDone) and "no_such_suite" in report.error for report in reports)
 
 
-def _fields(job):
-    return {name: getattr(job, name) for name in job.__dataclass_fields__}
+def test_resuming_makes_only_what_is_missing(tmp_path):
+    from vlarl.data.lerobot import LeRobotWriter
+
+    with LeRobotWriter(tmp_path / "demos") as writer:
+        for number in (0, 3, 6):  # of task 0, from initial states 0, 3 and 6
+            writer.add_episode(demonstration(number))
+    jobs = [
+        replace(JOB, init_states=(0, 1, 3, 4, 0), episodes=5),
+        replace(JOB, init_states=(0, 3), episodes=2),
+        replace(JOB, task=5, init_states=(0, 1), episodes=2),
+        replace(JOB, suite="libero_goal", init_states=(0,), episodes=1),
+    ]
+    first, *rest = without_existing(jobs, tmp_path / "demos")
+    assert (first.init_states, first.episodes) == ((1, 4, 0), 3)
+    assert rest == jobs[2:]
+    assert without_existing(jobs, tmp_path / "nothing here") == jobs

@@ -56,6 +56,8 @@ class Options:
     """Only find out what the expert can do: every initial state is tried (at most EPISODES), nothing is rendered."""
     overwrite: bool = False
     """Replace the dataset that is in OUT."""
+    resume: bool = False
+    """Keep what is in OUT and make only the demonstrations that are missing."""
     json: Path | None = None
     """Write the table to this file."""
 
@@ -68,6 +70,11 @@ def run(options: Options) -> int:
     if options.out is None and not options.table_only:
         raise UserError("where to? Give --out FOLDER, or --table-only to see what the expert can do.")
     jobs = make_jobs(options)
+    if options.resume and options.out is not None:
+        jobs = without_existing(jobs, options.out)
+        if not jobs:
+            console.print(f"{options.out} already holds {options.episodes} demonstrations of every task asked for")
+            return 0
     reports = _make(options, jobs, console)
     _print_table(options, reports, console)
     if options.json is not None:
@@ -114,6 +121,32 @@ def make_jobs(options: Options) -> list[DemoJob]:
             )
         )
     return jobs
+
+
+def without_existing(jobs: list[DemoJob], folder: Path) -> list[DemoJob]:
+    """The jobs, less the demonstrations that ``folder`` already holds; jobs with nothing left to do are dropped."""
+    from collections import Counter
+    from dataclasses import replace
+
+    from vlarl.data.lerobot import LeRobotDataset
+
+    if not folder.exists():
+        return jobs
+    dataset = LeRobotDataset(folder, allow_empty=True)
+    rows = [dataset.row(episode) for episode in range(len(dataset))]
+    kept = []
+    for job in jobs:
+        done = Counter(row["init_state"] for row in rows if (row["suite"], row["task"]) == (job.suite, job.task))
+        states = []
+        for state in job.init_states:
+            if done[state] > 0:
+                done[state] -= 1
+            else:
+                states.append(state)
+        missing = job.episodes - (len(job.init_states) - len(states))
+        if missing > 0 and states:
+            kept.append(replace(job, init_states=tuple(states), episodes=missing))
+    return kept
 
 
 def _task_infos(suite: str) -> list[TaskInfo]:
@@ -194,7 +227,7 @@ def _make(options: Options, jobs: list[DemoJob], console: Any) -> list[TaskRepor
 
 
 def _open_writer(writer_class: Any, options: Options) -> Any:
-    return writer_class(options.out, fps=20, robot_type="panda", overwrite=options.overwrite)
+    return writer_class(options.out, fps=20, robot_type="panda", overwrite=options.overwrite, resume=options.resume)
 
 
 def _show_done(console: Any, report: TaskReport) -> None:
