@@ -183,6 +183,44 @@ class CloseDoor:
         yield from move(scene, here + 0.1 * _UP, rotation, CLOSE, steps=20, tolerance=0.03)
 
 
+@dataclass(frozen=True, slots=True)
+class OpenDoor:
+    """Grip the upright handle of a hinged door and pull it along its arc."""
+
+    tilt: float = 60.0
+    """Degrees between straight down (0) and straight at the door (90)."""
+    follow: float = -0.3
+    """How much of the door's turn the hand makes; the rest is slip about the upright handle. A little against the door
+    (negative) keeps the wrist away from its limits."""
+    flip: bool = False
+    """The gripper turned by half a turn about its fingers."""
+
+    def actions(self, scene: Scene, goal: Goal) -> Actions:
+        """Yield the actions that open ``goal[1]``."""
+        joint = scene.articulation(goal[1])
+        anchor, axis = scene.joint_axis(joint)
+        opens_negative = abs(joint.low) > abs(joint.high)
+        radial, outward, _, _ = _door_frame(scene.points(joint.body), anchor, axis, opens_negative)
+        handle, _ = scene.outermost(joint.body, outward)
+        approach = _approach(outward, self.tilt)
+        rotation = _nearest(scene, approach, radial, self.flip)
+        yield from travel(scene, handle - 0.09 * approach, rotation, OPEN)
+        yield from move(scene, handle, rotation, OPEN, steps=45, tolerance=0.006)
+        yield from grip(scene, joint.body, handle, rotation)
+        start, arm = scene.joint_value(joint), scene.hand_position() - anchor
+        sign = (-1.0 if opens_negative else 1.0) * float(np.sign(axis[2]))
+        for _ in range(110):
+            if scene.holds(goal):
+                break
+            # Aim a little ahead of where the door is, so that the hand pulls.
+            turned = abs(scene.joint_value(joint) - start) + 0.2
+            point = anchor + rotation_about(_UP, sign * turned) @ arm
+            turn = rotation_about(_UP, sign * turned * self.follow) @ rotation
+            yield from move(scene, point, turn, CLOSE, steps=1, tolerance=0.0)
+        yield from hold(scene, scene.hand_rotation(), OPEN, 8)
+        yield from _retreat(scene, -0.08 * scene.hand_rotation()[:, 2])
+
+
 def _door_frame(points: Array, anchor: Array, axis: Array, opens_negative: bool) -> tuple[Array, Array, float, float]:
     """Horizontal unit vectors along the door (from the hinge) and out of its outer face, its width and half depth."""
     flat = points - anchor

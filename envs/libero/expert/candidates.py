@@ -7,7 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
-from envs.libero.expert.articulated import CloseDoor, CloseDrawer, OpenDrawer, TurnKnob
+from envs.libero.expert.articulated import CloseDoor, CloseDrawer, OpenDoor, OpenDrawer, TurnKnob
 from envs.libero.expert.goals import Goal
 from envs.libero.expert.grasps import MAX_WIDTH, Grasp, grasp_width, obstruction
 from envs.libero.expert.insert import InsertFromFront, enclosure
@@ -37,6 +37,11 @@ def candidates(scene: Scene, goal: Goal, goals: Sequence[Goal] = ()) -> Iterator
             for height in (0.0, -0.008, 0.008):
                 yield TurnKnob(grasp=Grasp(angle=angle, height=height))
                 yield TurnKnob(grasp=Grasp(angle=angle, height=height), overshoot=0.8)
+    elif goal[0] == "open" and not scene.articulation(goal[1]).is_slide:
+        for tilt in (60.0, 80.0, 45.0):
+            for follow in (-0.3, 0.0, 0.3):
+                for flip in (False, True):
+                    yield OpenDoor(tilt=tilt, follow=follow, flip=flip)
     elif goal[0] == "open":
         for tilt in (90.0, 70.0, 50.0, 30.0):
             for depth in (0.0, 0.01, -0.008):
