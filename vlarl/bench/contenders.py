@@ -64,10 +64,12 @@ class StockVectorEnv:
             path = str(suites.bddl_path(suite, task))
 
             def make() -> Any:
-                return OffScreenRenderEnv(bddl_file_name=path, camera_heights=resolution, camera_widths=resolution)
+                size = {"camera_heights": resolution, "camera_widths": resolution}
+                return OffScreenRenderEnv(bddl_file_name=path, horizon=10**9, **size)
 
             self._envs = SubprocVectorEnv([make for _ in range(workers)])
             self._envs.seed(0)
+            self._envs.reset()
         self._states = suites.init_states(suite, task)
         self._workers = workers
         self._pids = [worker.process.pid for worker in self._envs.workers]
@@ -77,7 +79,6 @@ class StockVectorEnv:
         measured = Measurement(seconds=0.0, steps=0, frames=0, cpu_seconds=0.0)
         waiting = np.array([[0, 0, 0, 0, 0, 0, -1.0]] * self._workers)
         for first in range(0, len(actions), self._workers):
-            self._envs.reset()
             self._envs.set_init_state(self._states[first : first + self._workers])
             for _ in range(10):
                 self._envs.step(waiting)

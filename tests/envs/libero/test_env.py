@@ -6,8 +6,8 @@ import pickle
 import numpy as np
 import pytest
 
-from envs.libero import LiberoConfig, suites
-from vlarl.env_protocol import ActionError, EnvError, Outcome
+from envs.libero import LiberoConfig
+from vlarl.env_protocol import ActionError, EnvError, Outcome, UnknownTaskError
 
 pytestmark = [pytest.mark.libero, pytest.mark.xdist_group("libero_object_0")]
 
@@ -141,9 +141,9 @@ def test_divergence_raises_and_ends_the_episode(env, make_spec):
 
 
 def test_unknown_starts_and_cameras_are_refused(env, make_spec):
-    with pytest.raises(suites.UnknownTaskError, match="libero_object"):
+    with pytest.raises(UnknownTaskError, match="libero_object"):
         env.reset(make_spec(suite="libero_objects"))
-    with pytest.raises(suites.UnknownTaskError, match="0..49"):
+    with pytest.raises(UnknownTaskError, match="0..49"):
         env.reset(make_spec(init_state=50))
     with pytest.raises(ValueError, match="agentview, wrist"):
         dataclasses.replace(FAST, cameras=("front",)).make().reset(make_spec())

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from envs.libero import LiberoConfig, suites
-from vlarl.env_protocol import EnvError
+from vlarl.env_protocol import EnvError, UnknownTaskError
 
 
 def test_standard_suites_have_their_tasks_states_and_horizons():
@@ -47,11 +47,11 @@ def test_horizon_can_be_simplevlas_or_a_number():
 
 
 def test_unknown_names_get_the_nearest_and_the_list():
-    with pytest.raises(suites.UnknownTaskError, match="did you mean 'libero_object'.*libero_spatial"):
+    with pytest.raises(UnknownTaskError, match="did you mean 'libero_object'.*libero_spatial"):
         suites.task_infos("libero_objct")
-    with pytest.raises(suites.UnknownTaskError, match="tasks 0..9, not 10; the nearest is 9.*alphabet_soup"):
+    with pytest.raises(UnknownTaskError, match="tasks 0..9, not 10; the nearest is 9.*alphabet_soup"):
         suites.task_info("libero_object", 10)
-    with pytest.raises(suites.UnknownTaskError, match="states 0..49, not 50"):
+    with pytest.raises(UnknownTaskError, match="states 0..49, not 50"):
         suites.check_init_state("libero_object", 0, 50)
 
 
