@@ -8,40 +8,26 @@ nullspace torques towards the reset posture, goals set once per control step of 
   leaves out the repeated forward passes: of the four per physics step, three recompute what is already there.
 * ``compiled`` runs all substeps inside one numba function that calls MuJoCo's C functions directly. Jacobian and
   mass matrix come from ``MjData``'s joint axes and sparse inertia, and small Cholesky factorisations replace
-  pseudo-inverses: torques agree to about 1e-12 relative, states until contact amplifies the rounding.
+  pseudo-inverses: torques agree to better than 1e-9 relative, states until contact amplifies the rounding.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import llvmlite.binding as llvm
 import mujoco
-import numba
 import numpy as np
-from numba import types
 from numpy.typing import NDArray
 
 from envs.libero import suites
+from envs.libero.osc import run_substeps
 
 SUBSTEPS = 25
 """Physics steps per control step: 20 Hz control, 500 Hz physics."""
 
 Float64Array = NDArray[np.float64]
-
-
-def _load_mujoco_symbols() -> None:
-    """Make MuJoCo's C functions visible to numba's linker, so that compiled code can be cached on disk."""
-    library = next(Path(mujoco.__file__).parent.glob("libmujoco*"))
-    llvm.load_library_permanently(str(library))
-
-
-_load_mujoco_symbols()
-_step1 = types.ExternalFunction("mj_step1", types.void(types.intp, types.intp))
-_step2 = types.ExternalFunction("mj_step2", types.void(types.intp, types.intp))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,7 +163,17 @@ class ExactController:
         return self._law(state, position, rotation, linear, angular, jac_pos, jac_rot, mass, joints, velocities)
 
     def _law(
-        self, state, position, rotation, linear, angular, jac_pos, jac_rot, mass, joints, velocities
+        self,
+        state: ControllerState,
+        position: Float64Array,
+        rotation: Float64Array,
+        linear: Float64Array,
+        angular: Float64Array,
+        jac_pos: Float64Array,
+        jac_rot: Float64Array,
+        mass: Float64Array,
+        joints: Float64Array,
+        velocities: Float64Array,
     ) -> Float64Array:
         """The torque law with the exact sequence of array operations of ``osc.py``."""
         arm, utils = self._arm, self._utils
@@ -190,165 +186,6 @@ class ExactController:
         torque = np.dot(jacobian.T, wrench) + self._data.qfrc_bias[arm.dofs]
         torque += utils.nullspace_torques(mass, nullspace, arm.rest_joints, joints, velocities)
         return torque
-
-
-@numba.njit(cache=True, error_model="numpy")
-def _cholesky_in_place(a, n):
-    """Lower Cholesky factor of the leading ``n x n`` block, written over it."""
-    for i in range(n):
-        for j in range(i + 1):
-            total = a[i, j]
-            for k in range(j):
-                total -= a[i, k] * a[j, k]
-            if i == j:
-                a[i, i] = math.sqrt(total)
-            else:
-                a[i, j] = total / a[j, j]
-
-
-@numba.njit(cache=True, error_model="numpy")
-def _cholesky_solve(factor, n, b):
-    """Solve ``L L' x = b`` in place."""
-    for i in range(n):
-        total = b[i]
-        for k in range(i):
-            total -= factor[i, k] * b[k]
-        b[i] = total / factor[i, i]
-    for i in range(n - 1, -1, -1):
-        total = b[i]
-        for k in range(i + 1, n):
-            total -= factor[k, i] * b[k]
-        b[i] = total / factor[i, i]
-
-
-@numba.njit(cache=True, error_model="numpy")
-def osc_torque(jacobian, mass, position, rotation, goal_position, goal_rotation, joints, velocities,
-               rest_joints, stiffness, damping, bias, torque):  # fmt: skip
-    """Operational-space torques of a seven-joint arm.
-
-    With ``A = J M^-1 J'`` the law of ``osc.py`` is ``J_p' A_pp^-1 F + J_r' A_rr^-1 T + bias + N' M a`` where
-    ``a = 10 (q0 - q) - 2 sqrt(10) dq`` and ``N' M a = M a - J' A^-1 J a`` (the nullspace projector is never formed).
-
-    Args:
-        jacobian: ``[6, 7]``, linear rows first.
-        mass: ``[7, 7]``.
-        torque: ``[7]``, the result, before clipping.
-    """
-    n = 7
-    factor = mass.copy()
-    _cholesky_in_place(factor, n)
-    inverse_jacobian = np.empty((6, n))
-    for row in range(6):
-        for i in range(n):
-            inverse_jacobian[row, i] = jacobian[row, i]
-        _cholesky_solve(factor, n, inverse_jacobian[row])
-    task = np.empty((6, 6))
-    for row in range(6):
-        for col in range(row + 1):
-            total = 0.0
-            for i in range(n):
-                total += jacobian[row, i] * inverse_jacobian[col, i]
-            task[row, col] = total
-            task[col, row] = total
-
-    speed = np.zeros(6)
-    for row in range(6):
-        for i in range(n):
-            speed[row] += jacobian[row, i] * velocities[i]
-    wrench = np.empty(6)
-    for row in range(3):
-        wrench[row] = stiffness[row] * (goal_position[row] - position[row]) - damping[row] * speed[row]
-        x, y = (row + 1) % 3, (row + 2) % 3
-        error = 0.0
-        for col in range(3):
-            error += rotation[x, col] * goal_rotation[y, col] - rotation[y, col] * goal_rotation[x, col]
-        wrench[3 + row] = stiffness[3 + row] * 0.5 * error - damping[3 + row] * speed[3 + row]
-    linear = task[:3, :3].copy()
-    angular = task[3:, 3:].copy()
-    _cholesky_in_place(linear, 3)
-    _cholesky_in_place(angular, 3)
-    _cholesky_solve(linear, 3, wrench[:3])
-    _cholesky_solve(angular, 3, wrench[3:])
-
-    posture = np.empty(n)
-    gain = 2.0 * math.sqrt(10.0)
-    for i in range(n):
-        posture[i] = 10.0 * (rest_joints[i] - joints[i]) - gain * velocities[i]
-    projected = np.zeros(6)
-    for row in range(6):
-        for i in range(n):
-            projected[row] += jacobian[row, i] * posture[i]
-    _cholesky_in_place(task, 6)
-    _cholesky_solve(task, 6, projected)
-    for i in range(n):
-        total = bias[i]
-        for row in range(6):
-            total += jacobian[row, i] * (wrench[row] - projected[row])
-        for j in range(n):
-            total += mass[i, j] * posture[j]
-        torque[i] = total
-
-
-@numba.njit(cache=True, error_model="numpy")
-def arm_dynamics(xaxis, xanchor, inertia, joints, inertia_address, site_position, jacobian, mass):
-    """Jacobian ``[6, 7]`` of the site and mass matrix ``[7, 7]`` of the arm's hinge chain, from ``MjData``."""
-    for i in range(joints.shape[0]):
-        joint = joints[i]
-        ax, ay, az = xaxis[joint, 0], xaxis[joint, 1], xaxis[joint, 2]
-        dx = site_position[0] - xanchor[joint, 0]
-        dy = site_position[1] - xanchor[joint, 1]
-        dz = site_position[2] - xanchor[joint, 2]
-        jacobian[0, i] = ay * dz - az * dy
-        jacobian[1, i] = az * dx - ax * dz
-        jacobian[2, i] = ax * dy - ay * dx
-        jacobian[3, i] = ax
-        jacobian[4, i] = ay
-        jacobian[5, i] = az
-        for j in range(joints.shape[0]):
-            mass[i, j] = inertia[inertia_address[i, j]]
-
-
-@numba.njit(cache=True, error_model="numpy")
-def _set_goal(delta, turn, turns, position, rotation, goal_position, goal_rotation):
-    """Goals of a control step, in place; the orientation goal stays unless the action ``turns``."""
-    for i in range(3):
-        goal_position[i] = position[i] + delta[i]
-    if turns:
-        for i in range(3):
-            for j in range(3):
-                goal_rotation[i, j] = (
-                    turn[i, 0] * rotation[0, j] + turn[i, 1] * rotation[1, j] + turn[i, 2] * rotation[2, j]
-                )
-
-
-@numba.njit(cache=True, error_model="numpy")
-def _run_substeps(
-    model, data, first, last, delta, turn, turns, grip, site,
-    site_xpos, site_xmat, xaxis, xanchor, inertia, qpos, qvel, ctrl, qfrc_bias,
-    joints, qpos_index, dofs, actuators, gripper_actuators, inertia_address,
-    torque_low, torque_high, gripper_bias, gripper_weight, rest_joints, stiffness, damping,
-    gripper, goal_position, goal_rotation,
-):  # fmt: skip
-    jacobian = np.empty((6, 7))
-    mass = np.empty((7, 7))
-    angles, speeds, bias, torque = np.empty(7), np.empty(7), np.empty(7), np.empty(7)
-    position = site_xpos[site]
-    rotation = site_xmat[site].reshape(3, 3)
-    for substep in range(first, last):
-        _step1(model, data)
-        if substep == 0:
-            _set_goal(delta, turn, turns, position, rotation, goal_position, goal_rotation)
-        arm_dynamics(xaxis, xanchor, inertia, joints, inertia_address, position, jacobian, mass)
-        for i in range(7):
-            angles[i], speeds[i], bias[i] = qpos[qpos_index[i]], qvel[dofs[i]], qfrc_bias[dofs[i]]
-        osc_torque(jacobian, mass, position, rotation, goal_position, goal_rotation, angles, speeds,
-                   rest_joints, stiffness, damping, bias, torque)  # fmt: skip
-        for i in range(7):
-            ctrl[actuators[i]] = min(max(torque[i], torque_low[i]), torque_high[i])
-        for i in range(2):
-            gripper[i] = min(max(gripper[i] + (2 * i - 1) * grip, -1.0), 1.0)
-            ctrl[gripper_actuators[i]] = gripper_bias[i] + gripper_weight[i] * gripper[i]
-        _step2(model, data)
 
 
 class CompiledController:
@@ -387,7 +224,7 @@ class CompiledController:
         if turns and first == 0:
             # robosuite rounds this rotation to single precision; calling its own function keeps that.
             turn = self._transforms.quat2mat(self._transforms.axisangle2quat(delta[3:]))
-        _run_substeps(
+        run_substeps(
             *self._addresses, first, last, delta, turn, turns, grip, arm.site, *self._views,
             state.gripper, state.goal_position, state.goal_rotation,
         )  # fmt: skip

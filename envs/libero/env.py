@@ -45,7 +45,7 @@ class LiberoConfig:
     profile: Literal["reference", "fast"] = "reference"
     """``reference``: the stock environment's pixels; ``fast``: fewer triangles, no antialiasing."""
     controller: Literal["exact", "compiled"] = "exact"
-    """``exact``: states equal the stock environment's bit for bit; ``compiled``: same torques to about 1e-12."""
+    """``exact``: states equal the stock environment's bit for bit; ``compiled``: same torques to 1e-9."""
     resolution: int = 128
     """Width and height of every image [pixels]."""
     cameras: tuple[str, ...] = ("agentview", "wrist")

@@ -67,7 +67,7 @@ def print_rows(title: str, rows: Sequence[Mapping[str, float | int | str]], fact
 
     shown = RichTable(title=title, title_justify="left", title_style="bold", box=None, padding=(0, 2))
     for heading in ("", "median", "min", "max", "unit"):
-        shown.add_column(heading, justify="left" if heading in ("", "unit") else "right")
+        shown.add_column(heading, justify="left" if heading in ("", "unit") else "right", no_wrap=heading == "")
     for row in rows:
         figures = [_figure(float(row[key])) for key in ("median", "min", "max")]
         shown.add_row(str(row["name"]), *figures, str(row["unit"]))
