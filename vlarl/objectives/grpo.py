@@ -5,7 +5,8 @@ episode's tokens; ``L = mean_i mean_t max(-A r, -A clip(r, 1 - low, 1 + high))``
 action token (DeepSeekMath arXiv 2402.03300; asymmetric clip and dynamic sampling from DAPO arXiv
 2503.14476; trajectory form and constants from SimpleVLA-RL arXiv 2509.09674).
 
-Deviations: none in the formulas. The standard deviation is the unbiased one (n - 1) and the mean over an
+Deviations: none in the formulas with ``credit="trajectory"``; ``credit="decision"`` spreads the same advantage over
+an episode's decisions. The standard deviation is the unbiased one (n - 1) and the mean over an
 episode's tokens counts executed actions only, as SimpleVLA-RL codes it. No KL term and no entropy bonus,
 hence no reference model.
 
@@ -15,11 +16,13 @@ Usage: ``GrpoConfig(clip_high=0.28).build()``; ``simplevla()`` is the published 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from vlarl.objective import LossOutput
+from vlarl.objectives.credit import decision_advantages
 from vlarl.types import RolloutBatch
 
 
@@ -37,6 +40,13 @@ class GrpoConfig:
     """Groups whose mean success is above this are dropped."""
     epsilon: float = 1e-6
     """Added to the group's standard deviation."""
+    credit: Literal["trajectory", "decision"] = "trajectory"
+    """``trajectory``: every token of an episode gets its advantage (published GRPO); ``decision``: a fitted value
+    hands it out over decisions, see ``vlarl.objectives.credit``."""
+    credit_decay: float = 0.8
+    """Lambda of the estimator that hands credit out."""
+    credit_ridge: float = 100.0
+    """Penalty of the fitted value."""
 
     def build(self) -> Grpo:
         """Build the objective."""
@@ -74,8 +84,16 @@ class Grpo:
             values += ((returns - returns.mean()) / (returns.std() + self.config.epsilon)).tolist()
         chosen = batch.select(rows)
         advantages = torch.tensor(values, dtype=torch.float32)
-        chosen.advantages = advantages[:, None, None, None] * chosen.token_mask
         metrics = {"groups_kept": float(kept), "groups_total": float(len(groups))}
+        per_decision = advantages[:, None].expand(chosen.decision_mask.shape)
+        if self.config.credit == "decision" and rows:
+            per_decision = decision_advantages(
+                chosen, advantages, decay=self.config.credit_decay, ridge=self.config.credit_ridge
+            )
+            taken = per_decision[chosen.decision_mask]
+            metrics["advantage_spread"] = float(taken.std())
+            per_decision = per_decision / (taken.std() + self.config.epsilon)
+        chosen.advantages = per_decision[:, :, None, None] * chosen.token_mask
         return chosen, metrics
 
     def token_weights(self, batch: RolloutBatch) -> Tensor:
