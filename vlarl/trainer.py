@@ -194,7 +194,7 @@ class Trainer:
     def _evaluate(self, collector: Collector, when: str, suffix: str = "", env: Any = None) -> None:
         """Write ``eval_<when>[_<decoding>].json``, one per decoding; those already there are kept."""
         plan = self.config.evaluation
-        for index, decoding in enumerate(plan.decodings):
+        for index, decoding in enumerate(plan.decodings if env is None else plan.decodings[:1]):
             name = f"eval_{when}{'' if index == 0 else '_' + decoding.mode}{suffix}.json"
             if (self.folder / name).exists():
                 continue
@@ -216,7 +216,7 @@ class Trainer:
             self.display.result(name, result)
 
     def _evaluate_reference(self) -> None:
-        """The trained policy on stock pixels, where training used faster ones."""
+        """The trained policy on stock pixels, where training used faster ones; the first decoding only."""
         env: Any = self.config.env
         if not self.config.evaluation.reference_profile or getattr(env, "profile", "reference") == "reference":
             return
