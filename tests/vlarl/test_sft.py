@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -173,10 +174,18 @@ def test_command_trains_and_writes_a_loadable_policy(tmp_path: Path, capsys: pyt
     with LeRobotWriter(folder, fps=20) as writer:
         for number in range(4):
             writer.add_episode(demonstration(number))
-    options = Options(demonstrations=(folder,), out=tmp_path / "run", config="tiny", epochs=1, batch_size=8,
-                      validation_demos=1)  # fmt: skip
+    options = Options(
+        demonstrations=(folder,),
+        out=tmp_path / "run",
+        config="tiny",
+        epochs=1,
+        batch_size=8,
+        validation_demos=1,
+        json=tmp_path / "result.json",
+    )
     assert run(options) == 0
     assert "policy written to" in capsys.readouterr().out
+    assert json.loads((tmp_path / "result.json").read_text())["metrics"]["loss"] > 0
     policy = OpenVlaOft.from_pretrained(tmp_path / "run" / "policy")
     assert policy.config.action_statistics.high[6] == 1.0
     card = (tmp_path / "run" / "policy" / "README.md").read_text()

@@ -60,11 +60,14 @@ class Options:
     """Heading of the model card."""
     resume: bool = False
     """Continue a run that was stopped, from its last finished epoch."""
+    json: Path | None = None
+    """Write the last epoch's metrics to this file."""
 
 
 def run(options: Options) -> int:
     """Load demonstrations, train, write the policy."""
     from vlarl.errors import UserError
+    from vlarl.results import result_header, write_result
     from vlarl.sft import SftConfig, SupervisedTrainer
     from vlarl.tracking import make_tracker
 
@@ -88,7 +91,10 @@ def run(options: Options) -> int:
     tracker = make_tracker(options.out, (), 10**9 if options.resume else None)
     last = _train(trainer, tracker, options.epochs)
     tracker.close()
-    policy.save_pretrained(options.out / "policy", _card(options, data, trainer.seconds, last))
+    card = _card(options, data, trainer.seconds, last)
+    policy.save_pretrained(options.out / "policy", card)
+    if options.json is not None:
+        write_result(options.json, result_header(["vlarl", "sft"], card) | {"metrics": last})
     print(f"policy written to {options.out / 'policy'}")
     return 0
 
