@@ -10,6 +10,8 @@ small policy on a small machine asks for it:
   what costs;
 - 64 episodes per iteration in place of 512, of two tasks, with a horizon of 160 steps;
 - the average of the last updates' weights is what is evaluated and saved.
+
+Evaluation samples at temperature 0.6, as RL4VLA does (trained at 1.0): docs/benchmarks.md compares the decodings.
 """
 
 from pathlib import Path
@@ -42,7 +44,11 @@ def config() -> TrainConfig:
         ),
         evaluation=EvaluationConfig(
             episodes_per_task=80,
-            decodings=(Decoding(mode="sample", temperature=1.0), Decoding(mode="greedy")),
+            decodings=(
+                Decoding(mode="sample", temperature=0.6),
+                Decoding(mode="greedy"),
+                Decoding(mode="expectation"),
+            ),
         ),
         imitation_reference=str(ASSETS / "openvla_oft_compact_object" / "imitation.json"),
     )
