@@ -21,12 +21,13 @@ ASSETS = Path(__file__).parents[1] / "assets"
 
 
 def config() -> TrainConfig:
-    """libero_object, all ten tasks."""
+    """The two libero_object tasks of the shipped policy; name your own with --policy, --suite and --tasks."""
     return TrainConfig(
         name="libero_simplevla",
-        policy=str(ASSETS / "openvla_oft_compact_libero"),
+        policy=str(ASSETS / "openvla_oft_compact_object"),
         env=LiberoConfig(profile="reference", controller="exact", horizon="simplevla"),
         suite="libero_object",
+        tasks=(0, 8),
         split="official",
         iterations=300,
         rewards=(SuccessConfig(scale=5.0),),

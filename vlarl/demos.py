@@ -8,7 +8,9 @@ kept: a demonstration is proven to work by the time it is written.
 from __future__ import annotations
 
 import multiprocessing
+import os
 import queue
+import threading
 import time
 import traceback
 from collections.abc import Iterator, Sequence
@@ -142,12 +144,21 @@ def make_demonstrations(jobs: Sequence[DemoJob], workers: int) -> Iterator[Attem
 
 def _work(job: DemoJob, reports: Any) -> None:
     started, error = time.monotonic(), ""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         for attempt in demonstrate_task(job):
             reports.put(attempt)
     except Exception:
         error = traceback.format_exc(limit=-3).strip()
     reports.put(TaskDone(job.task, time.monotonic() - started, error))
+
+
+def _end_with_parent() -> None:
+    """A killed command cannot end its workers, and a worker that waits for room in the queue would wait forever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def demonstrate_task(job: DemoJob) -> Iterator[Attempt]:
