@@ -209,11 +209,13 @@ def test_ctrl_c_leaves_a_run_that_can_be_continued(tmp_path):
             "--out",
             str(tmp_path / "run"),
             "--iterations",
-            "100000",
+            "3000",
         ],
         cwd=ROOT,
         stderr=subprocess.PIPE,
         text=True,
+        # A shell's background job is started with Ctrl-C ignored, and its children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stderr is not None
     for line in process.stderr:
