@@ -6,10 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from configs.toy_grpo import config as toy_config
 from envs.toy import ToyConfig
+from vlarl.checkpoint import load_checkpoint
 from vlarl.config import EvaluationConfig, RolloutConfig
 from vlarl.errors import ConfigError
 from vlarl.policy import Decoding, load_policy
@@ -67,11 +67,12 @@ def test_metrics_have_the_fields_usual_names(run):
         assert line["ratio_before_update"] == pytest.approx(1.0, abs=1e-6)
 
 
-def test_the_saved_policy_is_the_last_checkpoint(run):
-    last = sorted((run / "checkpoints").iterdir())[-1]
-    saved, kept = (load_file(folder / "model.safetensors") for folder in (run / "policy", last))
-    assert saved.keys() == kept.keys()
-    assert all(torch.equal(saved[name], kept[name]) for name in saved)
+def test_the_saved_policy_holds_the_averaged_weights(run):
+    newest, learner, meta = load_checkpoint(sorted((run / "checkpoints").iterdir())[-1])
+    saved = list(load_policy(run / "policy").parameters())
+    assert meta["iteration"] == 4
+    assert all(torch.equal(a, b) for a, b in zip(saved, learner["average"], strict=True))
+    assert not all(torch.equal(a, b) for a, b in zip(saved, newest.values(), strict=True))
 
 
 def test_a_task_that_does_not_exist_is_refused(tmp_path):
