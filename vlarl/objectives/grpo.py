@@ -43,7 +43,7 @@ class GrpoConfig:
     credit: Literal["trajectory", "decision"] = "trajectory"
     """``trajectory``: every token of an episode gets its advantage (published GRPO); ``decision``: a fitted value
     hands it out over decisions, see ``vlarl.objectives.credit``."""
-    credit_decay: float = 0.95
+    credit_decay: float = 0.8
     """Lambda of the estimator that hands credit out."""
     credit_ridge: float = 100.0
     """Penalty of the fitted value."""
