@@ -50,4 +50,5 @@ def config() -> TrainConfig:
                 Decoding(mode="expectation"),
             ),
         ),
+        imitation_reference=str(ASSETS / "openvla_oft_compact_object" / "imitation.json"),
     )
