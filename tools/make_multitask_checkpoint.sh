@@ -13,7 +13,7 @@ for suite in libero_spatial libero_object libero_goal libero_10; do
     [ -d "$WORK/demos/$suite" ] || "$VLARL" demos "$suite" --init-states 0-19 --episodes "${EPISODES:-8}" --noise 0.08 \
         --out "$WORK/demos/$suite"
 done
-"$VLARL" sft "$WORK"/demos/libero_* --out "$WORK/sft" --config small --keep-every 2 --epochs "${EPOCHS:-6}" --seed 0 \
+"$VLARL" sft "$WORK"/demos/libero_* --out "$WORK/sft" --config medium --keep-every 2 --epochs "${EPOCHS:-6}" --seed 0 \
     --learning-rate 1e-3 --title "Compact OpenVLA-OFT: the four LIBERO suites, by imitation"
 
 mkdir -p "$OUT"

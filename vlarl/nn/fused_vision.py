@@ -148,8 +148,8 @@ class FusedVision(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """``uint8`` or float 0..255 ``[N, size, size, 3]`` to ``[N, patches, dino + siglip]``."""
         pixels = images.permute(0, 3, 1, 2).contiguous().to(self.dino_scale.dtype)
-        dino = self.dino(pixels * self.dino_scale + self.dino_shift)
-        siglip = self.siglip(pixels * self.siglip_scale + self.siglip_shift)
+        dino = self.dino(torch.addcmul(self.dino_shift, pixels, self.dino_scale))
+        siglip = self.siglip(torch.addcmul(self.siglip_shift, pixels, self.siglip_scale))
         return torch.cat((dino, siglip), dim=-1)
 
 

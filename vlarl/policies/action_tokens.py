@@ -88,8 +88,16 @@ def expected_values(logits: Tensor, values: Tensor, temperature: float) -> Tenso
     return mean
 
 
+def log_probs_of(logits: Tensor, tokens: Tensor, temperature: float) -> Tensor:
+    """Log-probability of ``tokens int64 [...]`` under ``softmax(logits / T)``, ``float32 [...]``."""
+    return _gather(torch.log_softmax(logits.float() / temperature, dim=-1), tokens)
+
+
 def log_probs_and_entropy(logits: Tensor, tokens: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-    """Log-probability of ``tokens int64 [...]`` and entropy, ``float32 [...]``, of ``softmax(logits / T)``."""
+    """``log_probs_of``, bit for bit, and the entropy of ``softmax(logits / T)``, ``float32 [...]``."""
     log_softmax = torch.log_softmax(logits.float() / temperature, dim=-1)
-    log_probs = log_softmax.gather(-1, tokens.unsqueeze(-1)).squeeze(-1)
-    return log_probs, -(log_softmax.exp() * log_softmax).sum(dim=-1)
+    return _gather(log_softmax, tokens), -(log_softmax.exp() * log_softmax).sum(dim=-1)
+
+
+def _gather(log_softmax: Tensor, tokens: Tensor) -> Tensor:
+    return log_softmax.gather(-1, tokens.unsqueeze(-1)).squeeze(-1)

@@ -67,8 +67,8 @@ def compact(
 
 
 PRESETS = {
-    "small": compact(),
-    "medium": compact(width=160, heads=5, intermediate=320, tower=96, stem=(32, 64, 96)),
+    "small": compact(width=96, heads=3, intermediate=192, stem=(24, 48, 64)),
+    "medium": compact(),
     "tiny": replace(compact(width=32, layers=3, heads=2, intermediate=64, tower=16, stem=(8, 16, 16))),
 }
 

@@ -23,7 +23,13 @@ from vlarl.env_protocol import Float32Array, Observation
 from vlarl.nn.bidirectional_llama import BidirectionalLlama
 from vlarl.nn.fused_vision import FusedVision
 from vlarl.nn.projectors import FusedProjector, ProprioProjector
-from vlarl.policies.action_tokens import ActionTokens, expected_values, log_probs_and_entropy, sample_tokens
+from vlarl.policies.action_tokens import (
+    ActionTokens,
+    expected_values,
+    log_probs_and_entropy,
+    log_probs_of,
+    sample_tokens,
+)
 from vlarl.policies.checkpoint_files import load_policy_files, save_policy_files
 from vlarl.policies.image_chain import prepare_image
 from vlarl.policies.normalisation import Normaliser, gripper_to_environment
@@ -105,7 +111,7 @@ class OpenVlaOft(nn.Module):
             values = torch.from_numpy(self.bins.values).to(device)
             normalised = expected_values(logits, values, temperature).cpu().numpy()
             tokens = torch.from_numpy(self.bins.encode(normalised).astype(np.int64)).to(device)
-        log_probs, _ = log_probs_and_entropy(logits, tokens, temperature)
+        log_probs = log_probs_of(logits, tokens, temperature)
         actions = self.actions_of(normalised)
         tokens_out, log_probs_out = tokens.cpu().numpy().astype(np.int16), log_probs.cpu().numpy()
         return [
