@@ -7,15 +7,16 @@ depend on how many threads there are or which one finishes first: a run can be r
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from vlarl.errors import ConfigError, unknown_name
 from vlarl.objective import LossOutput, Objective
 from vlarl.policy import TorchPolicy
 from vlarl.seeding import stream
@@ -41,11 +42,35 @@ class LearnerConfig:
     """Trajectories per optimiser step (about: the last one takes what is left, evenly split)."""
     microbatch_decisions: int = 32
     """Decisions per forward and backward; bounds memory, changes results only by rounding."""
+    frozen: tuple[str, ...] = ()
+    """Parts of the policy that keep their weights, by dotted name or a run of its words: ``lm_head``, ``layers.0``.
+    A part whose gradient is mostly noise costs success; docs/benchmarks.md measures which ones."""
     average_decay: float = 0.0
     """Decay per optimiser step of a running average of the weights (Polyak); 0: none. Rollouts use the newest
     weights, evaluation and the saved policy the averaged ones: noise of single updates cancels."""
     threads: int = 2
     """Threads that work on micro-batches side by side; does not change results."""
+
+
+def trained_parameters(policy: TorchPolicy, frozen: Sequence[str]) -> list[nn.Parameter]:
+    """``policy.trainable_parameters()`` without those that a name in ``frozen`` covers.
+
+    Raises:
+        ConfigError: a name covers nothing (the message has the nearest), or nothing is left to train.
+    """
+    names = {id(parameter): name for name, parameter in policy.named_parameters()}
+    for word in frozen:
+        if not any(_covers(word, name) for name in names.values()):
+            words = {part for name in names.values() for part in name.split(".")}
+            raise ConfigError(unknown_name("part of the policy (learner.frozen)", word, sorted(words)))
+    kept = [p for p in policy.trainable_parameters() if not any(_covers(word, names[id(p)]) for word in frozen)]
+    if not kept:
+        raise ConfigError(f"learner.frozen {list(frozen)} leaves nothing to train; name fewer parts")
+    return kept
+
+
+def _covers(word: str, name: str) -> bool:
+    return f".{word}." in f".{name}."
 
 
 class Learner:
@@ -55,7 +80,7 @@ class Learner:
         self.policy = policy
         self.objective = objective
         self.config = config
-        self.parameters = policy.trainable_parameters()
+        self.parameters = trained_parameters(policy, config.frozen)
         self.optimizer = torch.optim.AdamW(
             self.parameters, lr=config.learning_rate, betas=config.betas, weight_decay=config.weight_decay
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -79,6 +79,10 @@ class TorchPolicy(Policy, Protocol):
 
     def trainable_parameters(self) -> list[nn.Parameter]:
         """What reinforcement learning updates; frozen parts are left out."""
+        ...
+
+    def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """All parameters with their dotted names, as ``nn.Module`` has it."""
         ...
 
 
