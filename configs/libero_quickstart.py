@@ -3,8 +3,6 @@
 Sized for 2 CPU cores. Our default differs from the ``simplevla`` recipe (``configs/libero_simplevla.py``) where a
 small policy on a small machine asks for it:
 
-- a group's advantage is spread over an episode's decisions (``vlarl.objectives.credit``): with about 900 action
-  tokens and one bit of outcome per episode, the same advantage for all of them learns several times more slowly;
 - temperature 0.6 in place of 1.6, in rollouts and evaluation alike: imitation with soft labels and little data is
   broad already, and what is trained is what is evaluated;
 - two passes over the data with a step size that falls over the run: the network is small, and rollouts are what costs;
@@ -39,7 +37,7 @@ def config() -> TrainConfig:
         split="heldout",
         iterations=30,
         rewards=(SuccessConfig(),),
-        objective=GrpoConfig(credit="decision"),
+        objective=GrpoConfig(),
         rollout=RolloutConfig(groups=8, group_size=8, temperature=0.6, workers=2, slots=16),
         learner=LearnerConfig(
             learning_rate=1.5e-4,
