@@ -7,7 +7,7 @@ given to the policy together; the others keep simulating meanwhile.
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -157,8 +157,9 @@ class Collector:
     def _check_errors(self, finished: dict[int, Trajectory]) -> None:
         errors = [t for t in finished.values() if t.outcome is Outcome.ERROR]
         if len(finished) >= 16 and len(errors) > self.max_error_fraction * len(finished):
-            causes = sorted({t.error.splitlines()[0] for t in errors})
+            causes = Counter(t.error.splitlines()[0] for t in errors).most_common()
             raise SimulatorErrorRateError(
                 f"{len(errors)} of {len(finished)} episodes ended in simulator errors (allowed: "
-                f"{self.max_error_fraction:.0%}). Causes:\n- " + "\n- ".join(causes)
+                f"{self.max_error_fraction:.0%}). Causes:\n"
+                + "\n".join(f"- {count} x {cause}" for cause, count in causes)
             )

@@ -150,6 +150,10 @@ class EnvError(RuntimeError):
     """The simulator misbehaved: the episode becomes ``Outcome.ERROR``."""
 
 
+class BrokenProcessError(EnvError):
+    """The process itself is no longer sound (graphics driver, memory): the episode is lost and the process replaced."""
+
+
 class ActionError(ValueError):
     """The caller passed an action that no simulator may see (wrong shape, NaN)."""
 

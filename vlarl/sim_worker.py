@@ -2,20 +2,17 @@
 
 ``python -m vlarl.sim_worker FD`` is the nursery. It loads no torch and opens no GL context; it builds the
 tasks it is told to (``EnvConfig.warm_up``) and forks a worker for every socket it is handed, so that
-workers share the compiled models' memory. Workers end when their socket closes, the nursery when its
-control socket does: however the main process dies, nothing is left behind.
-
-Messages are pickled objects between processes of one program over private socket pairs; nothing from a
-file or a listening socket is ever unpickled.
+workers share the compiled models' memory. Workers end when their socket closes or the nursery ends, the nursery when
+its control socket closes: however the main process dies, nothing is left behind.
 """
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
-import pickle
 import signal
 import socket
-import struct
 import sys
 import time
 import traceback
@@ -24,38 +21,23 @@ from typing import Any
 import numpy as np
 
 import vlarl.file_modules  # noqa: F401 - lets objects of classes from files named by path be unpickled here
-from vlarl.env_protocol import Env, EnvConfig, EnvError, EpisodeSpec, Observation, Outcome, StepResult
+from vlarl.env_protocol import (
+    ActionError,
+    BrokenProcessError,
+    Env,
+    EnvConfig,
+    EnvError,
+    EpisodeSpec,
+    Float32Array,
+    Observation,
+    Outcome,
+    StepResult,
+    UnknownTaskError,
+)
+from vlarl.transport import Answer, Receiver, Replay, Sender, receive_message, send_message
 
-LENGTH = struct.Struct("!Q")
-
-
-def send_message(connection: socket.socket, message: Any) -> None:
-    """Send one object, length first."""
-    payload = pickle.dumps(message, protocol=5)
-    connection.sendall(LENGTH.pack(len(payload)) + payload)
-
-
-def receive_message(connection: socket.socket) -> Any:
-    """Receive one object.
-
-    Raises:
-        EOFError: the other side is gone.
-    """
-    return pickle.loads(_receive_exactly(connection, LENGTH.unpack(_receive_exactly(connection, LENGTH.size))[0]))
-
-
-def _receive_exactly(connection: socket.socket, size: int) -> bytearray:
-    buffer = bytearray(size)
-    view = memoryview(buffer)
-    while view:
-        try:
-            count = connection.recv_into(view)
-        except ConnectionError as error:
-            raise EOFError("the other side closed the connection") from error
-        if count == 0:
-            raise EOFError("the other side closed the connection")
-        view = view[count:]
-    return buffer
+CONTAINED = (EnvError, ActionError, UnknownTaskError)
+"""After these the process goes on: one slot's simulation failed, or the caller asked for something impossible."""
 
 
 def error_result(cause: str) -> StepResult:
@@ -70,40 +52,66 @@ def error_result(cause: str) -> StepResult:
 
 
 def worker_main(connection: socket.socket, config: EnvConfig) -> None:
-    """Serve reset and step requests of this worker's slots, in order of arrival, until the socket closes.
+    """Serve reset, step and replay requests of this worker's slots, in order of arrival, until the socket closes.
 
-    An exception ends the episode of its slot as ``Outcome.ERROR`` and throws that slot's environment away.
+    An exception ends the episode of its slot as ``Outcome.ERROR`` and throws that slot's environment away. Unless it
+    is one of ``CONTAINED`` it ends this process too, for nobody knows what it left behind.
     """
+    receiver, sender = Receiver(connection), Sender(connection)
     slots: dict[int, Env] = {}
     while True:
         try:
-            slot, request = receive_message(connection)
+            slot, request = receiver.receive()
         except EOFError:
             return
-        started = time.process_time()
+        last = False
         try:
-            if isinstance(request, EpisodeSpec):
-                if slot not in slots:
-                    slots[slot] = config.make()
-                result: Any = slots[slot].reset(request)
-            else:
-                result = slots[slot].step_chunk(request)
-            _check_finite(result)
+            result = _serve(slots, slot, request, config)
+            packed = sender.pack(slot, Answer(slot, result, time.process_time()))
         except Exception as error:  # any simulator failure is an ERROR episode, never a lost run
+            last = not isinstance(error, CONTAINED) or isinstance(error, BrokenProcessError)
             broken = slots.pop(slot, None)
             if broken is not None:
                 broken.close()
             last_line = traceback.format_exc(limit=-2).strip()
             result = error_result(f"{type(error).__name__}: {error}\n{last_line}")
-        send_message(connection, (slot, result, time.process_time() - started))
+            packed = sender.pack(slot, Answer(slot, result, time.process_time(), last))
+        sender.send(packed)
+        if last:
+            return
 
 
-def _check_finite(result: Observation | StepResult) -> None:
+def _serve(slots: dict[int, Env], slot: int, request: Any, config: EnvConfig) -> Observation | StepResult:
+    if isinstance(request, EpisodeSpec):
+        request = Replay(request, (), None)
+    if not isinstance(request, Replay):
+        return _finite(slots[slot].step_chunk(request))
+    if slot not in slots:
+        slots[slot] = config.make()
+    result: Observation | StepResult = _finite(slots[slot].reset(request.spec))
+    for index, chunk in enumerate(request.chunks):
+        if index == len(request.chunks) - 1:
+            _check_repeated(result, request.expected_state)
+        result = _finite(slots[slot].step_chunk(chunk))
+    return result
+
+
+def _check_repeated(result: Observation | StepResult, expected: Float32Array | None) -> None:
+    observation = result if isinstance(result, Observation) else result.observation
+    if expected is not None and (observation is None or not np.array_equal(observation.state, expected)):
+        raise EnvError(
+            "the worker process of this slot died, and the simulator did not repeat the episode: equal specs and "
+            f"actions led to {None if observation is None else observation.state}, not {expected}"
+        )
+
+
+def _finite(result: Any) -> Any:
     observation = result if isinstance(result, Observation) else result.observation
     if observation is not None and not np.isfinite(observation.state).all():
         raise EnvError(f"the simulator's state is not finite: {observation.state}")
     if isinstance(result, StepResult) and not np.isfinite(result.reward).all():
         raise EnvError(f"the simulator's reward is not finite: {result.reward}")
+    return result
 
 
 def nursery_main(control: socket.socket) -> None:
@@ -122,6 +130,7 @@ def nursery_main(control: socket.socket) -> None:
             return
         pid = os.fork()
         if pid == 0:
+            _die_with_parent()
             control.close()
             status = 1
             try:
@@ -133,6 +142,13 @@ def nursery_main(control: socket.socket) -> None:
                 os._exit(status)  # skip interpreter teardown: GL libraries complain there
         os.close(descriptors[0])
         send_message(control, ("worker", pid))
+
+
+def _die_with_parent() -> None:
+    """Let the kernel kill this process when the nursery ends: a stopped or hung one would not notice."""
+    set_parent_death_signal = 1
+    with contextlib.suppress(OSError, AttributeError):  # not Linux: the closed socket has to do
+        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL, 0, 0, 0)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import numpy as np
 from envs.libero.culling import can_cull, cullable_geoms, outside_frustum
 from envs.libero.render_assets import HIDDEN_GROUP, RenderAssets, applied, make_assets, uploaded_texture_bytes
 from envs.libero.simulator import Slot, TaskSimulator
-from vlarl.env_protocol import EnvError, UInt8Image
+from vlarl.env_protocol import BrokenProcessError, UInt8Image
 
 CAMERAS = {"agentview": "agentview", "wrist": "robot0_eye_in_hand", "frontview": "frontview"}
 """Our camera names -> LIBERO's."""
@@ -48,11 +48,11 @@ def _gl_context() -> Any:
     """The process's OpenGL context, shared by the renderers of all tasks.
 
     Raises:
-        EnvError: no OpenGL implementation, or one that was opened before this process was forked.
+        BrokenProcessError: no OpenGL implementation, or one that was opened before this process was forked.
     """
     global _gl
     if _gl is not None and _gl[0] != os.getpid():
-        raise EnvError(
+        raise BrokenProcessError(
             "an OpenGL context was opened before this process was forked; images must be rendered in workers only"
         )
     if _gl is None:
@@ -61,7 +61,7 @@ def _gl_context() -> Any:
 
             context = GLContext(_MAX_SIZE, _MAX_SIZE)
         except Exception as error:
-            raise EnvError(
+            raise BrokenProcessError(
                 f"no off-screen OpenGL context (MUJOCO_GL={os.environ.get('MUJOCO_GL', '')!r}): {error}. "
                 "Install one with: apt-get install libosmesa6 libegl1 libgl1-mesa-dri, then run `vlarl doctor`."
             ) from error
@@ -167,9 +167,9 @@ def _make_context(
         quality.offsamples, quality.shadowsize, screen.offwidth, screen.offheight = saved
     mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, context)
     if context.currentBuffer != mujoco.mjtFramebuffer.mjFB_OFFSCREEN:
-        raise EnvError("the OpenGL implementation offers no off-screen framebuffer; run `vlarl doctor`")
+        raise BrokenProcessError("the OpenGL implementation offers no off-screen framebuffer; run `vlarl doctor`")
     if context.offSamples != profile.multisamples:
-        raise EnvError(
+        raise BrokenProcessError(
             f"render profile {profile.name!r} needs {profile.multisamples} samples per pixel, the OpenGL "
             f"implementation gave {context.offSamples}; its images would not be the profile's"
         )

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from vlarl.errors import NameNotFoundError, unknown_name
 
-HELPERS = ("measure", "contenders")
+HELPERS = ("measure", "contenders", "fault_injection")
 """Modules of ``vlarl/bench`` that are not benchmarks themselves."""
 
 
