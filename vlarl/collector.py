@@ -39,6 +39,7 @@ class CollectionStats:
 
     seconds: float = 0.0
     policy_seconds: float = 0.0
+    policy_cpu_seconds: float = 0.0
     phases: dict[str, float] = field(default_factory=dict)
     """CPU seconds by simulator phase (``simulate``, ``render``), summed over workers."""
     steps: int = 0
@@ -141,7 +142,7 @@ class Collector:
     def _decide(self, ready: list[int], playing: dict[int, _Episode], decoding: Decoding) -> None:
         if not ready:
             return
-        started = time.perf_counter()
+        started, busy = time.perf_counter(), time.process_time()
         episodes = [playing[slot] for slot in ready]
         outputs: list[PolicyOutput] = self.policy.act(
             [episode.trajectory.observations[-1] for episode in episodes],
@@ -149,6 +150,7 @@ class Collector:
             decoding,
         )
         self.stats.policy_seconds += time.perf_counter() - started
+        self.stats.policy_cpu_seconds += time.process_time() - busy
         self.stats.decisions += len(outputs)
         for slot, episode, output in zip(ready, episodes, outputs, strict=True):
             episode.trajectory.outputs.append(output)

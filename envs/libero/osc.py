@@ -201,3 +201,13 @@ def run_substeps(
             gripper[i] = min(max(gripper[i] + (2 * i - 1) * grip, -1.0), 1.0)
             ctrl[gripper_actuators[i]] = gripper_bias[i] + gripper_weight[i] * gripper[i]
         _step2(model, data)
+
+
+@numba.njit(cache=True, error_model="numpy")
+def run_controls(model: int, data: int, ctrl: Floats, controls: Floats) -> None:
+    """Physics steps under recorded ``controls [n, nu]``: what a control step costs without its controller."""
+    for index in range(controls.shape[0]):
+        _step1(model, data)
+        for i in range(controls.shape[1]):
+            ctrl[i] = controls[index, i]
+        _step2(model, data)

@@ -1,13 +1,11 @@
-"""What ``vlarl bench rollout`` compares: LIBERO's own vector environment and vlarl's worker pool."""
+"""What ``vlarl bench`` compares: what contenders have in common, and our worker pool; ``stock`` holds the others."""
 
 from __future__ import annotations
 
-import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
-
-import numpy as np
 
 from vlarl.env_protocol import EnvConfig, EpisodeSpec, Float32Array, Observation
 
@@ -26,9 +24,29 @@ class Measurement:
     frames: int
     """Decision frames (each of all cameras) that a policy could have seen."""
     cpu_seconds: float
-    """CPU time of the simulator processes."""
+    """CPU time of the simulator processes and of the process that asks them."""
     phases: dict[str, float] = field(default_factory=dict)
     """CPU seconds by phase, where the engine tells them apart."""
+
+
+def process_cpu_seconds(pid: int) -> float:
+    """CPU time of a living process, from its clock (nanoseconds; ``/proc`` counts hundredths of a second)."""
+    return time.clock_gettime((~pid << 3) | 2)
+
+
+class CpuClock:
+    """CPU time that these processes and the calling one use from now on."""
+
+    def __init__(self, pids: Sequence[int]) -> None:
+        self._pids = list(pids)
+        self._start = self._now()
+
+    def _now(self) -> float:
+        return time.process_time() + sum(process_cpu_seconds(pid) for pid in self._pids)
+
+    def seconds(self) -> float:
+        """So far."""
+        return self._now() - self._start
 
 
 class Contender(Protocol):
@@ -47,71 +65,6 @@ class Contender(Protocol):
     def close(self) -> None:
         """End the processes."""
         ...
-
-
-class StockVectorEnv:
-    """LIBERO's ``SubprocVectorEnv`` over ``OffScreenRenderEnv`` as shipped: renders every step, pipes every image."""
-
-    name = "subproc"
-
-    def __init__(self, suite: str, task: int, workers: int, resolution: int) -> None:
-        from envs.libero import suites
-
-        suites.prepare_process()
-        with suites.silence():
-            from libero.libero.envs import OffScreenRenderEnv, SubprocVectorEnv
-
-            path = str(suites.bddl_path(suite, task))
-
-            def make() -> Any:
-                size = {"camera_heights": resolution, "camera_widths": resolution}
-                return OffScreenRenderEnv(bddl_file_name=path, horizon=10**9, **size)
-
-            self._envs = SubprocVectorEnv([make for _ in range(workers)])
-            self._envs.seed(0)
-            self._envs.reset()
-        self._states = suites.init_states(suite, task)
-        self._workers = workers
-        self._pids = [worker.process.pid for worker in self._envs.workers]
-
-    def play(self, actions: Float32Array) -> Measurement:
-        """Episodes in waves of one per worker; a frame per control step."""
-        measured = Measurement(seconds=0.0, steps=0, frames=0, cpu_seconds=0.0)
-        waiting = np.array([[0, 0, 0, 0, 0, 0, -1.0]] * self._workers)
-        for first in range(0, len(actions), self._workers):
-            self._envs.set_init_state(self._states[first : first + self._workers])
-            for _ in range(10):
-                self._envs.step(waiting)
-            busy, started = self._cpu_seconds(), time.perf_counter()
-            for step in range(actions.shape[1]):
-                self._envs.step(actions[first : first + self._workers, step])
-            measured.seconds += time.perf_counter() - started
-            measured.cpu_seconds += self._cpu_seconds() - busy
-            measured.steps += self._workers * actions.shape[1]
-        measured.frames = measured.steps
-        return measured
-
-    def _cpu_seconds(self) -> float:
-        ticks = 0
-        for pid in self._pids:
-            with open(f"/proc/{pid}/stat") as stat:
-                fields = stat.read().rpartition(")")[2].split()
-            ticks += int(fields[11]) + int(fields[12])  # user and system time
-        return ticks / os.sysconf("SC_CLK_TCK")
-
-    def memory_bytes(self) -> int:
-        """Proportional set size of the worker processes."""
-        return sum(proportional_bytes(pid) for pid in self._pids)
-
-    def close(self) -> None:
-        """End the worker processes."""
-        self._envs.close()
-
-
-def proportional_bytes(pid: int) -> int:
-    """Memory of a process with shared pages divided among their users."""
-    with open(f"/proc/{pid}/smaps_rollup") as rollup:
-        return sum(int(line.split()[1]) * 1024 for line in rollup if line.startswith("Pss:"))
 
 
 class Engine:
@@ -135,7 +88,7 @@ class Engine:
             ready += len(self._pool.wait())
         measured = Measurement(seconds=0.0, steps=0, frames=0, cpu_seconds=0.0)
         position = [0] * len(actions)
-        busy, started = self._pool.cpu_seconds, time.perf_counter()
+        clock, started = CpuClock(self._pool.worker_pids()), time.perf_counter()
         for slot in range(len(actions)):
             self._pool.step_chunk(slot, actions[slot, :CHUNK])
         while measured.steps < actions.shape[0] * actions.shape[1]:
@@ -146,7 +99,7 @@ class Engine:
                 if len(rest):
                     self._pool.step_chunk(event.slot, rest)
         measured.seconds = time.perf_counter() - started
-        measured.cpu_seconds = self._pool.cpu_seconds - busy
+        measured.cpu_seconds = clock.seconds()
         return measured
 
     @staticmethod

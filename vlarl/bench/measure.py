@@ -51,6 +51,10 @@ class Table:
         """Median of one quantity."""
         return self._samples[name].median
 
+    def values(self, name: str) -> list[float]:
+        """All repeats of one quantity."""
+        return list(self._samples[name].values)
+
     def __contains__(self, name: str) -> bool:
         return name in self._samples
 

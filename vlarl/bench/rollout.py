@@ -6,9 +6,10 @@ Example::
     vlarl bench rollout --suite libero_goal --task 3 --checkpoint assets/libero_start
 
 All contenders run in one go, interleaved, with two 128 x 128 cameras, the same actions and the same number of control
-steps. 'subproc' is LIBERO's SubprocVectorEnv as shipped; 'reference' is our engine with the same pixels and bitwise the
-same states; 'fast' draws simpler meshes without antialiasing and is never mixed with reference numbers;
-'fast+policy' is a whole collection with the policy's time included.
+steps. 'subproc' is LIBERO's SubprocVectorEnv as shipped; 'async' gymnasium's AsyncVectorEnv with shared memory over the
+same environment; 'reference' is our engine with the same pixels and bitwise the same states; 'fast' draws simpler
+meshes without antialiasing and is never mixed with reference numbers; 'fast+policy' is a whole collection with the
+policy's time included.
 """
 
 from __future__ import annotations
@@ -28,8 +29,10 @@ if TYPE_CHECKING:
     from vlarl.bench.contenders import Contender, Measurement
     from vlarl.env_protocol import EnvConfig, Float32Array
 
-CONTENDERS = ("subproc", "reference", "fast")
-RATIOS = (("reference", "subproc"), ("fast", "subproc"), ("fast+policy", "subproc"))
+CONTENDERS = ("subproc", "async", "reference", "fast")
+ENGINES = ("reference", "fast")
+RATIOS = (("async", "subproc"), ("reference", "subproc"), ("fast", "subproc"), ("fast+policy", "subproc"))
+PHASE_UNIT = "CPU ms/step"
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,9 @@ class Options:
     resolution: int = 128
     """Width and height of both cameras' images."""
     contenders: tuple[str, ...] = field(default=CONTENDERS)
-    """Which to measure: subproc, reference, fast."""
+    """Which to measure: subproc, async, reference, fast."""
+    phases: bool = True
+    """Also split the CPU time of a control step into physics, controller, success check, rendering and transport."""
     checkpoint: Path | None = None
     """Also measure a collection with this policy (fast profile), as 'fast+policy'."""
     policy_episodes: int = 32
@@ -63,11 +68,26 @@ class Options:
 def run(options: Options) -> int:
     """Measure, print, write."""
     check(options)
-    actions = bench_actions(options.episodes, options.steps)
     table = Table()
-    contenders = [make_contender(name, options) for name in options.contenders]
-    collection = PolicyCollection(options) if options.checkpoint else None
+    measure(options, table)
+    if options.phases:
+        split_phases(options, table)
+    factors = ratios(table, RATIOS)
+    print_rows(f"rollouts of {options.suite} task {options.task}, {options.workers} workers", table.rows(), factors)
+    if options.json is not None:
+        write(options, table, dict(factors))
+    return 0
+
+
+def measure(options: Options, table: Table) -> None:
+    """All contenders, interleaved."""
+    actions = bench_actions(options.episodes, options.steps)
+    contenders: list[Contender] = []
+    collection = None
     try:
+        for name in options.contenders:
+            contenders.append(make_contender(name, options))
+        collection = PolicyCollection(options) if options.checkpoint else None
         for contender in contenders:
             contender.play(actions[:, :16])  # opens renderers, compiles, fills caches
         if collection is not None:
@@ -78,15 +98,33 @@ def run(options: Options) -> int:
             if collection is not None:
                 collection.record(table)
         for contender in contenders:
-            table.add(f"{contender.name} memory", "MiB", contender.memory_bytes() / 2**20)
+            table.add(f"{contender.name} memory per worker", "MiB", contender.memory_bytes() / 2**20 / options.workers)
     finally:
         for item in [*contenders, *([collection] if collection else [])]:
             item.close()
-    factors = ratios(table, RATIOS)
-    print_rows(f"rollouts of {options.suite} task {options.task}, {options.workers} workers", table.rows(), factors)
-    if options.json is not None:
-        write(options, table, dict(factors))
-    return 0
+
+
+def split_phases(options: Options, table: Table) -> None:
+    """Rows for physics and controller, and for the phases of the stock environment; after the timed runs."""
+    from vlarl.bench.phases import physics_share, stock_phases
+
+    actions = bench_actions(1, options.steps)[0]
+    for name in (*ENGINES, "fast+policy"):
+        simulate = f"{name} cpu simulate"
+        if simulate in table:
+            controller = "exact" if name == "reference" else "compiled"
+            share = physics_share(options.suite, options.task, controller, actions)
+            for value in table.values(simulate):
+                table.add(f"{name} cpu physics", PHASE_UNIT, share * value)
+                table.add(f"{name} cpu controller", PHASE_UNIT, (1.0 - share) * value)
+    stock = [name for name in ("subproc", "async") if name in options.contenders]
+    if stock:
+        phases = stock_phases(options.suite, options.task, options.resolution, actions[:32])
+        for name in stock:
+            for phase, seconds in phases.items():
+                table.add(f"{name} cpu {phase}", PHASE_UNIT, 1e3 * seconds)
+            rest = table.median(f"{name} cpu") - 1e3 * sum(phases.values())
+            table.add(f"{name} cpu transport", PHASE_UNIT, rest)
 
 
 def check(options: Options) -> None:
@@ -123,10 +161,12 @@ def env_config(options: Options, profile: str, horizon: int | str | None = None)
 
 def make_contender(name: str, options: Options) -> Contender:
     """Start the processes of one contender."""
-    from vlarl.bench.contenders import Engine, StockVectorEnv
+    from vlarl.bench.contenders import Engine
+    from vlarl.bench.stock import Async, Subproc
 
-    if name == "subproc":
-        return StockVectorEnv(options.suite, options.task, options.workers, options.resolution)
+    if name not in ENGINES:
+        contender = Subproc if name == "subproc" else Async
+        return contender(options.suite, options.task, options.workers, options.resolution)
     config = env_config(options, name)
     return Engine(name, config, options.suite, options.task, options.workers, options.episodes)
 
@@ -144,12 +184,12 @@ def record(table: Table, name: str, measured: Measurement) -> None:
     """Add one repeat's figures."""
     table.add(name, "env-steps/s", measured.steps / measured.seconds)
     table.add(f"{name} frames", "decision frames/s", measured.frames / measured.seconds)
-    table.add(f"{name} cpu", "CPU ms/control step", 1e3 * measured.cpu_seconds / measured.steps)
+    table.add(f"{name} cpu", PHASE_UNIT, 1e3 * measured.cpu_seconds / measured.steps)
     for phase, seconds in measured.phases.items():
-        table.add(f"{name} cpu {phase}", "CPU ms/control step", 1e3 * seconds / measured.steps)
+        table.add(f"{name} cpu {phase}", PHASE_UNIT, 1e3 * seconds / measured.steps)
     if measured.phases:
         rest = measured.cpu_seconds - sum(measured.phases.values())
-        table.add(f"{name} cpu transport", "CPU ms/control step", 1e3 * rest / measured.steps)
+        table.add(f"{name} cpu transport", PHASE_UNIT, 1e3 * rest / measured.steps)
 
 
 class PolicyCollection:
@@ -192,16 +232,21 @@ class PolicyCollection:
 
     def record(self, table: Table) -> None:
         """Add one repeat's figures; episodes end where they succeed, resets are included."""
-        busy, own = self._pool.cpu_seconds, time.process_time()
+        from vlarl.bench.contenders import CpuClock
+
+        clock = CpuClock(self._pool.worker_pids())
         seconds = self.play()
         stats = self._collector.stats
-        own = time.process_time() - own
-        cpu = self._pool.cpu_seconds - busy + own
+        cpu = clock.seconds()
         table.add("fast+policy", "env-steps/s", stats.steps / seconds)
-        table.add("fast+policy cpu policy", "CPU ms/control step", 1e3 * own / stats.steps)
+        table.add("fast+policy frames", "decision frames/s", stats.decisions / seconds)
+        table.add("fast+policy cpu", PHASE_UNIT, 1e3 * cpu / stats.steps)
+        table.add("fast+policy cpu policy", PHASE_UNIT, 1e3 * stats.policy_cpu_seconds / stats.steps)
         for phase, value in stats.phases.items():
-            table.add(f"fast+policy cpu {phase}", "CPU ms/control step", 1e3 * value / stats.steps)
-        table.add("fast+policy idle", "share of the cores' time", max(0.0, 1.0 - cpu / (seconds * self._workers)))
+            table.add(f"fast+policy cpu {phase}", PHASE_UNIT, 1e3 * value / stats.steps)
+        rest = cpu - stats.policy_cpu_seconds - sum(stats.phases.values())
+        table.add("fast+policy cpu transport", PHASE_UNIT, 1e3 * rest / stats.steps)
+        table.add("fast+policy idle", "of all cores", max(0.0, 1.0 - cpu / (seconds * self._workers)))
 
     def close(self) -> None:
         """End the worker processes."""
