@@ -61,6 +61,9 @@ class EpisodeSpec:
     """Episodes of one group share task and initial state and are compared with each other."""
     split: str = "eval"
     """Name of the initial-state split this spec was drawn from; only reported."""
+    fixture_seed: int | None = None
+    """Which draw of what the recorded initial states leave open (in LIBERO the poses of cabinet, stove and rack);
+    ``None``: the one of the environment's configuration, which its protocol names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

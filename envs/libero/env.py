@@ -24,7 +24,7 @@ from vlarl.env_protocol import (
 )
 
 if TYPE_CHECKING:
-    from envs.libero.simulator import Slot, TaskSimulator
+    from envs.libero.simulator import Slot
 
 ACTION_DIM = 7
 """x, y, z [5 cm], rotation vector [0.5 rad], gripper (-1 open, +1 close)."""
@@ -56,7 +56,8 @@ class LiberoConfig:
     every_frame: bool = False
     """Render every control step into ``StepResult.frames`` (videos, video rewards), not only decision frames."""
     build_seed: int = 0
-    """Seeds the build: fixture poses (cabinet, stove) are drawn then and are not part of the initial states."""
+    """Seeds the build: fixture poses (cabinet, stove) are drawn then and are not part of the initial states. An
+    episode may name another draw (``EpisodeSpec.fixture_seed``)."""
 
     def make(self) -> Libero:
         """One slot; simulators and renderers are built when first needed and shared within the process."""
@@ -127,7 +128,6 @@ class Libero:
 
     def __init__(self, config: LiberoConfig) -> None:
         self.config = config
-        self._slots: dict[tuple[str, int], Slot] = {}
         self._slot: Slot | None = None
         self._spec: EpisodeSpec | None = None
         self._seen: _Seen | None = None
@@ -139,7 +139,8 @@ class Libero:
     def reset(self, spec: EpisodeSpec) -> Observation:
         """Start the episode. Equal specs (suite, task, initial state) start bitwise equal."""
         suites.check_init_state(spec.suite, spec.task, spec.init_state)
-        self._slot = slot = self._slot_for(spec)
+        slot = self._take_slot(spec)
+        self._outcome = Outcome.ERROR  # stands if the simulator raises
         key = (self._view_key(), spec.init_state, self.config.controller, self.config.settle_steps)
         cache = slot.task.observations
         self._seen = None
@@ -201,9 +202,9 @@ class Libero:
         )
 
     def close(self) -> None:
-        """Forget the slots; simulators and renderers stay with the process for the next environment."""
-        self._slots.clear()
-        self._slot = self._seen = None
+        """Give the slot back; simulators and renderers stay with the process for the next environment."""
+        self._return_slot()
+        self._seen = None
         self._outcome = Outcome.ERROR
 
     @property
@@ -215,16 +216,23 @@ class Libero:
 
     # -- parts -----------------------------------------------------------------------------------------------
 
-    def _slot_for(self, spec: EpisodeSpec) -> Slot:
-        key = (spec.suite, spec.task)
-        if key not in self._slots:
-            self._slots[key] = self._task(spec).make_slot(self.config.controller)
-        return self._slots[key]
-
-    def _task(self, spec: EpisodeSpec) -> TaskSimulator:
+    def _take_slot(self, spec: EpisodeSpec) -> Slot:
+        """A slot of the spec's task; the one of another task goes back to it."""
         from envs.libero.simulator import get_task_simulator
 
-        return get_task_simulator(spec.suite, spec.task, self.config.build_seed)
+        seed = self.config.build_seed if spec.fixture_seed is None else spec.fixture_seed
+        task = get_task_simulator(spec.suite, spec.task, seed)
+        if self._slot is not None and (self._slot.task is not task or self._outcome is Outcome.ERROR):
+            self._return_slot()
+        if self._slot is None:
+            self._slot = task.take_slot(self.config.controller)
+        return self._slot
+
+    def _return_slot(self) -> None:
+        """Give the slot back to its task; one whose simulation failed is not used again."""
+        if self._slot is not None:
+            self._slot.task.return_slot(self._slot, reusable=self._outcome is not Outcome.ERROR)
+            self._slot = None
 
     def _view_key(self) -> tuple[str, int, tuple[str, ...]]:
         return (self.config.profile, self.config.resolution, self.config.cameras)

@@ -142,6 +142,8 @@ class TaskRenderer:
             _gl_context()
             self._context.free()
             self._context = None
+            if self in _live:
+                _live.remove(self)
 
 
 def _fixed_camera(model: mujoco.MjModel, name: str) -> mujoco.MjvCamera:
@@ -201,7 +203,7 @@ def get_renderer(task: TaskSimulator, profile: str, resolution: int, cameras: tu
         renderer = task.renderers[key] = TaskRenderer(task, PROFILES[profile], resolution, cameras)
         _live.append(renderer)
         while len(_live) > 1 and sum(item.texture_bytes for item in _live) > RENDERER_MEMORY:
-            _live.pop(0).close()
+            _live[0].close()
     elif _live[-1] is not renderer:
         _live.remove(renderer)
         _live.append(renderer)
@@ -211,4 +213,4 @@ def get_renderer(task: TaskSimulator, profile: str, resolution: int, cameras: tu
 def close_renderers() -> None:
     """Close every renderer of this process; they are made again when needed."""
     while _live:
-        _live.pop().close()
+        _live[-1].close()

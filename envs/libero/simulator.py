@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import gc
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -257,6 +258,9 @@ class TaskSimulator:
         self.renderers: dict[Any, Any] = {}
         """Filled by ``envs.libero.render``; here so that they go with the task."""
         self._site_alpha = self.model.site_rgba[:, 3].copy()
+        self._free_slots: dict[ControllerName, list[Slot]] = {}
+        self.slots_in_use = 0
+        self.built_by = os.getpid()
         release_memory()
 
     def make_slot(self, controller: ControllerName = "exact") -> Slot:
@@ -264,6 +268,24 @@ class TaskSimulator:
         if controller not in CONTROLLERS:
             raise ValueError(f"unknown controller {controller!r}; choose from {', '.join(CONTROLLERS)}")
         return Slot(self, controller)
+
+    def take_slot(self, controller: ControllerName) -> Slot:
+        """A slot that nobody uses, made where there is none; give it back with ``return_slot``."""
+        free = self._free_slots.get(controller)
+        slot = free.pop() if free else self.make_slot(controller)
+        self.slots_in_use += 1
+        return slot
+
+    def return_slot(self, slot: Slot, reusable: bool) -> None:
+        """The slot is no longer played; one whose simulation failed is thrown away."""
+        self.slots_in_use -= 1
+        if reusable:
+            self._free_slots.setdefault(slot.controller_name, []).append(slot)
+
+    @property
+    def memory_bytes(self) -> int:
+        """The compiled model; most of it are textures."""
+        return int(mujoco.mj_sizeModel(self.model))
 
     def describe(self) -> str:
         """Suite, task and instruction, for messages."""
@@ -329,15 +351,40 @@ class TaskSimulator:
         return self._stock
 
 
+TASK_MEMORY = 2e9
+"""Bytes of compiled models that one process builds and keeps besides those that are being played."""
+
 _TASKS: dict[tuple[str, int, int], TaskSimulator] = {}
+"""In the order of last use."""
 
 
 def get_task_simulator(suite: str, task: int, build_seed: int = 0) -> TaskSimulator:
-    """The process's simulator of this task, built on first use (1 to 4 s)."""
+    """The process's simulator of this task, built on first use (1 to 4 s).
+
+    A process keeps what it has built for its next visit. Beyond ``TASK_MEMORY`` it forgets the tasks not used for
+    longest, except those with slots in play. Tasks that were built before the process was forked stay: their memory
+    is shared with the other workers, so forgetting them would free nothing.
+    """
     key = (suite, task, build_seed)
-    if key not in _TASKS:
-        _TASKS[key] = TaskSimulator(suite, task, build_seed)
-    return _TASKS[key]
+    simulator = _TASKS.pop(key, None)
+    if simulator is None:
+        simulator = TaskSimulator(suite, task, build_seed)
+        _forget_beyond(TASK_MEMORY - simulator.memory_bytes)
+    _TASKS[key] = simulator
+    return simulator
+
+
+def _forget_beyond(budget: float) -> None:
+    """Forget own tasks, the least recently used first, until the rest fits into ``budget`` bytes."""
+    own = [(key, task) for key, task in _TASKS.items() if task.built_by == os.getpid()]
+    total = sum(task.memory_bytes for _, task in own)
+    for key, task in own:
+        if total > budget and not task.slots_in_use:
+            total -= task.memory_bytes
+            for renderer in task.renderers.values():
+                renderer.close()
+            del _TASKS[key]
+    gc.collect()
 
 
 def forget_tasks() -> None:

@@ -1,6 +1,7 @@
 """The environment protocol: chunks, horizons, outcomes, refused actions, shared starts."""
 
 import dataclasses
+import os
 import pickle
 
 import numpy as np
@@ -156,3 +157,70 @@ def test_closing_twice_is_allowed(make_spec):
     env.close()
     with pytest.raises(EnvError, match="reset"):
         env.step_chunk(STILL)
+
+
+def test_slots_go_back_to_their_task_unless_their_simulation_failed(make_spec):
+    from envs.libero.simulator import get_task_simulator
+
+    task = get_task_simulator("libero_object", 0)
+    used = task.slots_in_use
+    env = FAST.make()
+    env.reset(make_spec())
+    first = env.slot
+    assert task.slots_in_use == used + 1
+    env.close()
+    env.reset(make_spec(init_state=2))
+    assert env.slot is first, "a free slot is used again"
+    first.data.qvel[0] = 1e12
+    with pytest.raises(EnvError):
+        env.step_chunk(STILL)
+    env.reset(make_spec(init_state=2))
+    assert env.slot is not first
+    env.close()
+    assert task.slots_in_use == used
+
+
+class SmallTask:
+    """What the register of built tasks sees of one, of 10 bytes."""
+
+    memory_bytes = 10
+
+    def __init__(self, suite, task, build_seed):
+        self.key, self.slots_in_use, self.built_by, self.renderers = (suite, task, build_seed), 0, os.getpid(), {}
+
+
+def test_tasks_unused_for_longest_are_forgotten_beyond_the_budget(monkeypatch):
+    from envs.libero import simulator
+
+    monkeypatch.setattr(simulator, "TaskSimulator", SmallTask)
+    monkeypatch.setattr(simulator, "TASK_MEMORY", 35)
+    monkeypatch.setattr(simulator, "_TASKS", {})
+    tasks = [simulator.get_task_simulator("suite", index) for index in range(3)]
+    tasks[0].slots_in_use = 1
+    assert simulator.get_task_simulator("suite", 1) is tasks[1]  # now 2 was not used for longest that is not in play
+    simulator.get_task_simulator("suite", 3)
+    assert [key[1] for key in simulator._TASKS] == [0, 1, 3]
+    inherited = simulator.get_task_simulator("suite", 4, 7)
+    assert [key[1:] for key in simulator._TASKS] == [(0, 0), (3, 0), (4, 7)]
+    for task in (tasks[0], inherited):
+        task.built_by = -1  # before the fork: forgetting them would free nothing
+    for index in (5, 6):
+        simulator.get_task_simulator("suite", index)
+    assert [key[1] for key in simulator._TASKS] == [0, 3, 4, 5, 6]
+
+
+def test_an_episode_may_name_its_own_draw_of_the_fixtures(make_spec, monkeypatch):
+    from envs.libero import simulator
+
+    built = []
+
+    def build(suite, task, build_seed):
+        built.append(build_seed)
+        raise EnvError("far enough")
+
+    monkeypatch.setattr(simulator, "get_task_simulator", build)
+    config = dataclasses.replace(FAST, build_seed=3)
+    for seed in (None, 0, 8):
+        with pytest.raises(EnvError, match="far enough"):
+            config.make().reset(dataclasses.replace(make_spec(), fixture_seed=seed))
+    assert built == [3, 0, 8] and config.protocol()["build_seed"] == 3
