@@ -78,6 +78,7 @@ class LiberoConfig:
         return {
             "environment": "libero",
             "render_profile": self.profile,
+            "graphics": suites.graphics_backend(),
             "controller": self.controller,
             "resolution": self.resolution,
             "cameras": list(self.cameras),

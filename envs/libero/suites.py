@@ -226,11 +226,24 @@ def check_init_state(suite: str, task: int, init_state: int) -> None:
         raise UnknownTaskError(f"{suite} task {task} has initial states 0..{count - 1}, not {init_state}")
 
 
+def graphics_backend() -> str:
+    """``MUJOCO_GL`` where the user set it, else what ``vlarl doctor`` found fastest on this machine, else OSMesa."""
+    chosen = os.environ.get("MUJOCO_GL")
+    if chosen:
+        return chosen.lower()
+    cache = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    with contextlib.suppress(OSError):
+        remembered = (Path(cache) / "vlarl" / "graphics").read_text(encoding="utf-8").strip()
+        if remembered in ("osmesa", "egl"):
+            return remembered
+    return "osmesa"
+
+
 def prepare_process() -> None:
     """Defaults of a simulator process; a value the user set wins.
 
     robosuite forces EGL where ``MUJOCO_GL`` is unset, and llvmpipe starts one thread per core where
     ``LP_NUM_THREADS`` is unset, which costs more than it gives with one process per core.
     """
-    os.environ.setdefault("MUJOCO_GL", "osmesa")
+    os.environ["MUJOCO_GL"] = graphics_backend()
     os.environ.setdefault("LP_NUM_THREADS", "0")

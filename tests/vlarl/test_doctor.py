@@ -62,28 +62,63 @@ def test_a_driver_that_fails_hangs_or_dies_is_described(tmp_path, monkeypatch):
     assert said("babbling").startswith("its answer could not be read")
 
 
+OSMESA, SOFTWARE, GPU = (
+    Rendering(driver="llvmpipe (LLVM 15)", milliseconds=4.0),
+    Rendering(driver="llvmpipe (LLVM 15)", milliseconds=3.9),
+    Rendering(driver="NVIDIA H200", milliseconds=0.5),
+)
+
+
+def fake_probe(monkeypatch, **working):
+    monkeypatch.setattr(
+        graphics, "probe", lambda name, environment: working.get(name) or Rendering(wrong="failed: no library")
+    )
+
+
 @pytest.mark.parametrize(
-    ("variable", "working", "expected"),
+    ("variable", "working", "expected", "chosen"),
     [
-        (None, {"osmesa": "llvmpipe", "egl": "llvmpipe"}, {Status.OK}),
-        (None, {"osmesa": "llvmpipe", "egl": "NVIDIA H200"}, {Status.OK, Status.WARNING}),
-        (None, {"egl": "llvmpipe"}, {Status.OK, Status.PROBLEM}),
-        ("egl", {"osmesa": "llvmpipe"}, {Status.OK, Status.PROBLEM}),
-        ("glfw", {}, {Status.PROBLEM}),
+        (None, {"osmesa": OSMESA, "egl": SOFTWARE}, {Status.OK}, "osmesa"),
+        (None, {"osmesa": OSMESA, "egl": GPU}, {Status.OK}, "egl"),
+        (None, {"egl": SOFTWARE}, {Status.OK}, "egl"),
+        (None, {}, {Status.OK, Status.PROBLEM}, "osmesa"),
+        ("osmesa", {"osmesa": OSMESA, "egl": GPU}, {Status.OK, Status.WARNING}, "egl"),
+        ("egl", {"osmesa": OSMESA}, {Status.OK, Status.WARNING, Status.PROBLEM}, "osmesa"),
+        ("glfw", {}, {Status.PROBLEM}, None),
     ],
 )
-def test_only_the_back_end_in_use_must_work(monkeypatch, variable, working, expected):
-    def fake(name, environment):
-        return Rendering(driver=working[name]) if name in working else Rendering(wrong="failed: no library")
-
-    monkeypatch.setattr(graphics, "probe", fake)
-    findings = graphics.examine_graphics({} if variable is None else {"MUJOCO_GL": variable})
+def test_the_back_end_in_use_must_work_and_the_fastest_is_remembered(
+    monkeypatch, tmp_path, variable, working, expected, chosen
+):
+    fake_probe(monkeypatch, **working)
+    environment = {"XDG_CACHE_HOME": str(tmp_path)} | ({} if variable is None else {"MUJOCO_GL": variable})
+    findings = graphics.examine_graphics(environment)
     assert {finding.status for finding in findings} == expected
     for finding in findings:
         if finding.status is Status.PROBLEM:
             assert "apt-get install" in finding.fix or finding.fix.startswith("export MUJOCO_GL=")
-    if working == {"egl": "llvmpipe"}:
-        assert "libosmesa6  (or: export MUJOCO_GL=egl)" in findings[0].fix
+    if variable == "egl":
+        assert "libgles2  (or: export MUJOCO_GL=osmesa)" in findings[1].fix
+    file = tmp_path / "vlarl" / "graphics"
+    assert (file.read_text().strip() if file.exists() else None) == chosen
+    assert sum("(in use)" in finding.topic for finding in findings) == (chosen is not None)
+    assert any("without the GPU" in finding.topic for finding in findings) == (working.get("egl") is GPU)
+
+
+def test_simulators_use_what_was_remembered_unless_the_user_says_otherwise(monkeypatch, tmp_path):
+    from envs.libero import suites
+
+    monkeypatch.delenv("MUJOCO_GL")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert suites.graphics_backend() == "osmesa"
+    assert graphics.remember("egl", {"XDG_CACHE_HOME": str(tmp_path)}) == tmp_path / "vlarl" / "graphics"
+    assert suites.graphics_backend() == "egl"
+    (tmp_path / "vlarl" / "graphics").write_text("rm -rf")
+    assert suites.graphics_backend() == "osmesa"
+    graphics.remember("egl", {"XDG_CACHE_HOME": str(tmp_path)})
+    monkeypatch.setenv("MUJOCO_GL", "osmesa")
+    assert suites.graphics_backend() == "osmesa"
+    assert graphics.remember("egl", {}) is None, "no home, no cache: nothing is written"
 
 
 def test_packages():

@@ -11,14 +11,23 @@ import sys
 import time
 from typing import Any
 
-SIZE = 64
-_SCENE = """
+SIZE = 128
+_BALLS = "".join(
+    f'<geom type="sphere" size=".09" pos="{x + dx * 0.2:.1f} {-x + dy * 0.2:.1f} .05" rgba="{rgba}"/>'
+    for x, rgba in ((-0.8, "1 0 0 1"), (0.8, "0 0 1 1"))
+    for dx in (-2, -1, 0, 1, 2)
+    for dy in (-2, -1, 0, 1, 2)
+)
+"""About as many triangles as a scene of the fast render profile, in the colour of the square they lie on."""
+_SCENE = f"""
 <mujoco>
-  <visual><headlight ambient="1 1 1" diffuse="0 0 0" specular="0 0 0"/><global offwidth="256" offheight="256"/></visual>
+  <visual><headlight ambient="1 1 1" diffuse="0 0 0" specular="0 0 0"/><global offwidth="256" offheight="256"/>
+    <quality offsamples="0"/></visual>
   <worldbody>
     <camera name="eye" pos="0 0 3" xyaxes="1 0 0 0 1 0" fovy="60"/>
     <geom type="box" size=".5 .5 .01" pos="-.8 .8 0" rgba="1 0 0 1"/>
     <geom type="box" size=".5 .5 .01" pos=".8 -.8 0" rgba="0 0 1 1"/>
+    {_BALLS}
   </worldbody>
 </mujoco>
 """

@@ -1,4 +1,4 @@
-"""Off-screen OpenGL: which back ends load and draw a test frame correctly, and which one is used."""
+"""Off-screen OpenGL: which back ends draw a test frame correctly, how fast, and which one is used."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +18,10 @@ BACKENDS = {
 }
 """Back end -> the command that brings it on Debian."""
 DEFAULT_BACKEND = "osmesa"
-"""What our environments choose where ``MUJOCO_GL`` is not set: it needs no device and draws the same everywhere."""
+"""Chosen where nothing is clearly faster: it needs no device and draws the same everywhere."""
+CLEARLY_FASTER = 1.25
+"""How many times faster another back end must draw to be chosen; less than that is noise."""
+_SOFTWARE_DRIVERS = ("llvmpipe", "softpipe", "swrast")
 SECONDS = 90.0
 _PROBE = "vlarl.doctor.gl_probe"
 
@@ -30,39 +32,91 @@ class Rendering:
 
     driver: str = ""
     milliseconds: float = 0.0
-    """Per frame of 64 x 64."""
+    """Per frame of 128 x 128 with about 40,000 triangles."""
     wrong: str = ""
     """"" where it drew the frame correctly."""
 
+    @property
+    def on_gpu(self) -> bool:
+        """Whether a graphics card drew, not the processor."""
+        return not self.wrong and not any(name in self.driver.lower() for name in _SOFTWARE_DRIVERS)
+
 
 def examine_graphics(environment: Mapping[str, str] | None = None) -> list[Finding]:
-    """Probe every back end side by side; the one in use must work, the others are told."""
+    """Measure every back end, choose, remember the choice; the one in use must work, the others are told."""
     variables = dict(os.environ if environment is None else environment)
-    chosen = (variables.get("MUJOCO_GL") or DEFAULT_BACKEND).lower()
-    if chosen not in BACKENDS:
-        found = f"MUJOCO_GL is {chosen!r}; off-screen rendering knows {' and '.join(BACKENDS)}"
+    wanted = variables.get("MUJOCO_GL", "").lower()
+    if wanted and wanted not in BACKENDS:
+        found = f"MUJOCO_GL is {wanted!r}; off-screen rendering knows {' and '.join(BACKENDS)}"
         return [problem("rendering", found, f"export MUJOCO_GL={DEFAULT_BACKEND}")]
-    with ThreadPoolExecutor(len(BACKENDS)) as pool:
-        results = dict(zip(BACKENDS, pool.map(lambda name: probe(name, variables), BACKENDS), strict=True))
+    results = {name: probe(name, variables) for name in BACKENDS}  # one after the other: they are timed
+    chosen = choose(results)
+    used = wanted or chosen
     findings = []
     for name, result in results.items():
-        topic = f"rendering, {name}" + (" (in use)" if name == chosen else "")
+        topic = f"rendering, {name}" + (" (in use)" if name == used else "")
+        where = "the GPU" if result.on_gpu else "the processor"
         if not result.wrong:
-            findings.append(
-                ok(topic, f"draws correctly with {result.driver}, {result.milliseconds:.1f} ms per test frame")
-            )
-            continue
-        working = [other for other, its in results.items() if not its.wrong]
-        if name != chosen:
-            findings.append(ok(topic, f"not available, not needed ({result.wrong})"))
+            timing = f"{result.milliseconds:.1f} ms per test frame"
+            findings.append(ok(topic, f"draws correctly on {where} with {result.driver}, {timing}"))
+        elif name == used:
+            findings.append(problem(topic, result.wrong, BACKENDS[name] + _other_than(name, results)))
         else:
-            fix = BACKENDS[name] + (f"  (or: export MUJOCO_GL={working[0]})" if working else "")
-            findings.append(problem(topic, result.wrong, fix))
-    egl = results["egl"]
-    if chosen == "osmesa" and not egl.wrong and "llvmpipe" not in egl.driver and "softpipe" not in egl.driver:
-        found = f"frames are drawn by the processor although {egl.driver} works"
-        findings.append(warning("rendering, choice", found, "export MUJOCO_GL=egl"))
-    return findings
+            findings.append(ok(topic, f"not available, not needed ({result.wrong})"))
+    if results["egl"].on_gpu:
+        software = probe("egl", variables | _software_only())
+        drawn = f"{software.milliseconds:.1f} ms per test frame" if not software.wrong else software.wrong
+        findings.append(ok("rendering, egl without the GPU", drawn))
+    return [*findings, _choice(chosen, wanted, results, remember(chosen, variables))]
+
+
+def choose(results: Mapping[str, Rendering]) -> str:
+    """The fastest back end that draws correctly; the default unless another one is clearly faster."""
+    working = {name: result.milliseconds for name, result in results.items() if not result.wrong}
+    if not working:
+        return DEFAULT_BACKEND
+    fastest = min(working, key=lambda name: working[name])
+    if DEFAULT_BACKEND in working and working[DEFAULT_BACKEND] < CLEARLY_FASTER * working[fastest]:
+        return DEFAULT_BACKEND
+    return fastest
+
+
+def remember(chosen: str, variables: Mapping[str, str]) -> Path | None:
+    """Write the choice where simulators look where ``MUJOCO_GL`` is not set; returns the file."""
+    folder = variables.get("XDG_CACHE_HOME") or (variables.get("HOME") and os.path.join(variables["HOME"], ".cache"))
+    if not folder:
+        return None
+    path = Path(folder) / "vlarl" / "graphics"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{chosen}\n", encoding="utf-8")
+    except OSError:
+        return None
+    return path
+
+
+def _choice(chosen: str, wanted: str, results: Mapping[str, Rendering], file: Path | None) -> Finding:
+    topic = "rendering, choice"
+    if wanted and wanted != chosen and not results[chosen].wrong:
+        return warning(
+            topic, f"MUJOCO_GL={wanted} is used because it is set; {chosen} is better here", "unset MUJOCO_GL"
+        )
+    if wanted:
+        return ok(topic, f"{wanted}, because MUJOCO_GL is set")
+    kept = f", remembered in {file}" if file else ", not remembered: the cache folder cannot be written"
+    return ok(topic, f"{chosen}{kept}; MUJOCO_GL overrides it")
+
+
+def _other_than(name: str, results: Mapping[str, Rendering]) -> str:
+    working = [other for other, its in results.items() if not its.wrong and other != name]
+    return f"  (or: export MUJOCO_GL={working[0]})" if working else ""
+
+
+def _software_only() -> dict[str, str]:
+    """Variables that keep EGL away from the GPU."""
+    mesa = Path("/usr/share/glvnd/egl_vendor.d/50_mesa.json")
+    keep = {"__EGL_VENDOR_LIBRARY_FILENAMES": str(mesa)} if mesa.exists() else {}
+    return {"LIBGL_ALWAYS_SOFTWARE": "1"} | keep
 
 
 def probe(backend: str, environment: Mapping[str, str] | None = None, seconds: float = SECONDS) -> Rendering:
