@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -59,8 +60,8 @@ class Options:
     """Episodes in flight."""
     horizon: int = 32
     """Control steps per episode."""
-    watchdog: float = 10.0
-    """Seconds after which a worker counts as hung."""
+    watchdog: float = 30.0
+    """Seconds after which a worker counts as hung; a busy machine needs more."""
     json: Path | None = None
     """Write rows to this file."""
 
@@ -109,7 +110,7 @@ def run(options: Options) -> int:
     ) as pool:
         collector = Collector(make_policy(options), pool, max_error_fraction=1.0)
         specs = make_specs(options, 4 * options.times)
-        clean = collect(collector, specs)
+        clean = collect_clean(collector, specs)
         for name in names:
             rows.append(cause(collector, pool, specs, clean, dict.fromkeys(range(1, len(specs), 4), name), name))
             print(describe(rows[-1]), file=sys.stderr, flush=True)
@@ -177,6 +178,30 @@ def collect(collector: Collector, specs: list[EpisodeSpec]) -> list[Trajectory]:
     return collector.collect(specs, Decoding(temperature=1.0))
 
 
+def collect_clean(collector: Collector, specs: list[EpisodeSpec]) -> list[Trajectory]:
+    """What the episodes are without faults.
+
+    Raises:
+        RuntimeError: one of them failed by itself, so that there is nothing to compare with.
+    """
+    trajectories = collect(collector, specs)
+    errors = sorted({t.error.splitlines()[0] for t in trajectories if t.error})
+    if errors:
+        raise RuntimeError(f"episodes failed without a fault: {'; '.join(errors)}. Is the machine too busy?")
+    return trajectories
+
+
+def steady(collector: Collector, pool: WorkerPool, specs: list[EpisodeSpec], processes: int | None = None) -> Footprint:
+    """The footprint once every slot has been used again and killed processes are gone (at most 5 s later)."""
+    collect(collector, [specs[index % len(specs)] for index in range(pool.num_slots)])
+    for _ in range(50):
+        seen = footprint(pool)
+        if processes is None or seen.processes <= processes:
+            break
+        time.sleep(0.1)
+    return seen
+
+
 def cause(
     collector: Collector,
     pool: WorkerPool,
@@ -190,17 +215,20 @@ def cause(
         dataclasses.replace(spec, instruction=f"{faults[index]}@2") if index in faults else spec
         for index, spec in enumerate(specs)
     ]
-    deaths, recoveries, before = pool.deaths, len(pool.recovery_seconds), footprint(pool)
+    before = steady(collector, pool, specs)
+    deaths, recoveries = pool.deaths, len(pool.recovery_seconds)
     seen = collect(collector, broken)
+    replaced, recovery = pool.deaths - deaths, pool.recovery_seconds[recoveries:]
+    more = growth(before, steady(collector, pool, specs, before.processes))
     return Row(
         fault=name,
         injected=len(faults),
         reported=sum(bool(seen[index].error) for index in faults),
         others=len(specs) - len(faults),
         others_equal=sum(same(seen[i], clean[i]) for i in range(len(specs)) if i not in faults),
-        replaced=pool.deaths - deaths,
-        recovery=pool.recovery_seconds[recoveries:],
-        left_behind=left_behind(before, footprint(pool)),
+        replaced=replaced,
+        recovery=recovery,
+        left_behind={name: more[name] for name in KEPT},
         cause=next((seen[index].error.splitlines()[0] for index in faults if seen[index].error), ""),
     )
 
@@ -209,7 +237,7 @@ def storm(collector: Collector, pool: WorkerPool, options: Options, names: tuple
     """Faults of all kinds at random in half of the episodes of one collection."""
     rng = np.random.default_rng(0)
     specs = make_specs(options, 2 * options.storm)
-    clean = collect(collector, specs)
+    clean = collect_clean(collector, specs)
     chosen = rng.permutation(len(specs))[: options.storm]
     faults = {int(index): names[rng.integers(len(names))] for index in chosen}
     return cause(collector, pool, specs, clean, faults, "all kinds at random")
@@ -226,12 +254,6 @@ def soak(collector: Collector, pool: WorkerPool, options: Options) -> dict[str, 
     names = ("main_bytes", "simulator_bytes")
     grown = {n: slope(counts, np.array([getattr(row, n) for row in rows[2:]], dtype=np.float64)) for n in names}
     return grown | {name: float(getattr(rows[-1], name) - getattr(rows[1], name)) for name in KEPT}
-
-
-def left_behind(before: Footprint, after: Footprint) -> dict[str, int]:
-    """What there is more of now, less what slots have mapped for the first time."""
-    more = growth(before, after)
-    return {name: more[name] for name in KEPT}
 
 
 def same(first: Trajectory, second: Trajectory) -> bool:
