@@ -133,6 +133,8 @@ class Collector:
                 phase = name.removeprefix("seconds/")
                 trajectory.seconds[phase] = trajectory.seconds.get(phase, 0.0) + value
                 self.stats.phases[phase] = self.stats.phases.get(phase, 0.0) + value
+        if result.outcome is Outcome.TRUNCATED:
+            trajectory.final_observation = result.observation
         self.stats.steps += int(result.executed.sum())
         if result.outcome is Outcome.RUNNING:
             assert result.observation is not None  # only errors have none
