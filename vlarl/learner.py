@@ -9,15 +9,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from vlarl.errors import ConfigError, unknown_name
-from vlarl.objective import Decisions, LossOutput, Objective
+from vlarl.objective import Decisions, LossOutput, Objective, ObjectiveConfig
 from vlarl.policy import TorchPolicy
 from vlarl.seeding import stream
 from vlarl.types import RolloutBatch
@@ -73,6 +73,35 @@ def _covers(word: str, name: str) -> bool:
     return f".{word}." in f".{name}."
 
 
+class AnyLearner(Protocol):
+    """What the loop asks of a learner; ``Learner`` is the on-policy one."""
+
+    bootstraps: bool
+    """Whether truncated trajectories need ``final_inputs``."""
+
+    def update(self, batch: RolloutBatch, *, seed: int, iteration: int, progress: float = 0.0) -> dict[str, float]:
+        """Learn from one iteration's trajectories; returns metrics."""
+        ...
+
+    def averaged(self) -> AbstractContextManager[None]:
+        """Put the weights that are evaluated and saved into the policy for the time of a ``with`` block."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything beside the policy's weights that a resumed run needs."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue where ``state_dict`` was taken."""
+        ...
+
+
+def make_learner(policy: TorchPolicy, objective: ObjectiveConfig, config: LearnerConfig) -> AnyLearner:
+    """The learner of an objective: its own, where it has ``build_learner`` (off-policy), or the on-policy one."""
+    build = getattr(objective, "build_learner", None)
+    return Learner(policy, objective.build(), config) if build is None else build(policy, config)
+
+
 class Learner:
     """Updates ``policy`` in place."""
 
@@ -81,6 +110,7 @@ class Learner:
         self.objective = objective
         self.config = config
         objective.attach(policy)
+        self.bootstraps = objective.bootstraps
         self.parameters = trained_parameters(policy, config.frozen)
         self.optimizer = torch.optim.AdamW(
             self.parameters, lr=config.learning_rate, betas=config.betas, weight_decay=config.weight_decay
@@ -165,6 +195,8 @@ class Learner:
                     grad_norms.append(grad_norm)
                     for name, value in sums.items():
                         totals[name] = totals.get(name, 0.0) + value
+        if hasattr(self.policy, "learn_moments") and len(batch):
+            self.policy.learn_moments({name: value[batch.decision_mask] for name, value in batch.inputs.items()})
         if steps:
             tokens = totals.pop("tokens")
             metrics |= {name: value / tokens for name, value in totals.items()}
@@ -178,14 +210,14 @@ class Learner:
     def _step(self, minibatch: RolloutBatch, pool: ThreadPoolExecutor) -> tuple[dict[str, float], float]:
         """One optimiser step; returns diagnostic sums and the gradient's norm before clipping."""
         decisions = Decisions.of(minibatch, self.objective.token_weights(minibatch))
-        tokens = minibatch.tokens[minibatch.decision_mask]
+        tokens, temperature = minibatch.tokens[minibatch.decision_mask], minibatch.decision_temperatures()
         size = self.config.microbatch_decisions
         pieces = [slice(start, start + size) for start in range(0, len(decisions), size)]
 
         def evaluate(piece: slice) -> tuple[Tensor, Tensor, Decisions]:
             torch.set_num_threads(1)  # per thread: the pool is the parallelism
             part = decisions[piece]
-            return *self.policy.evaluate(part.inputs, tokens[piece], minibatch.temperature), part
+            return *self.policy.evaluate(part.inputs, tokens[piece], temperature(piece)), part
 
         loss: Callable[[Tensor, Tensor, Decisions], LossOutput] = self.objective.loss
         sums: dict[str, float] = {}

@@ -70,10 +70,7 @@ def error_result(cause: str) -> StepResult:
 
 
 def worker_main(connection: socket.socket, config: EnvConfig) -> None:
-    """Serve reset and step requests of this worker's slots, in order of arrival, until the socket closes.
-
-    An exception ends the episode of its slot as ``Outcome.ERROR`` and throws that slot's environment away.
-    """
+    """Serve reset and step requests of this worker's slots, in order of arrival, until the socket closes."""
     slots: dict[int, Env] = {}
     while True:
         try:
@@ -81,21 +78,27 @@ def worker_main(connection: socket.socket, config: EnvConfig) -> None:
         except EOFError:
             return
         started = time.process_time()
-        try:
-            if isinstance(request, EpisodeSpec):
-                if slot not in slots:
-                    slots[slot] = config.make()
-                result: Any = slots[slot].reset(request)
-            else:
-                result = slots[slot].step_chunk(request)
-            _check_finite(result)
-        except Exception as error:  # any simulator failure is an ERROR episode, never a lost run
-            broken = slots.pop(slot, None)
-            if broken is not None:
-                broken.close()
-            last_line = traceback.format_exc(limit=-2).strip()
-            result = error_result(f"{type(error).__name__}: {error}\n{last_line}")
+        result = serve(slots, config, slot, request)
         send_message(connection, (slot, result, time.process_time() - started))
+
+
+def serve(slots: dict[int, Env], config: EnvConfig, slot: int, request: Any) -> Observation | StepResult:
+    """Answer one request; an exception ends the episode as ``Outcome.ERROR`` and throws the slot's environment away."""
+    try:
+        if isinstance(request, EpisodeSpec):
+            if slot not in slots:
+                slots[slot] = config.make()
+            result: Observation | StepResult = slots[slot].reset(request)
+        else:
+            result = slots[slot].step_chunk(request)
+        _check_finite(result)
+    except Exception as error:  # any simulator failure is an ERROR episode, never a lost run
+        broken = slots.pop(slot, None)
+        if broken is not None:
+            broken.close()
+        last_line = traceback.format_exc(limit=-2).strip()
+        return error_result(f"{type(error).__name__}: {error}\n{last_line}")
+    return result
 
 
 def _check_finite(result: Observation | StepResult) -> None:

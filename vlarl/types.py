@@ -72,6 +72,11 @@ class Trajectory:
         """Whether the benchmark's own predicate fired."""
         return self.outcome is Outcome.SUCCESS
 
+    @property
+    def env_return(self) -> float:
+        """Sum of the environment's own rewards."""
+        return float(sum(rewards.sum() for rewards in self.env_rewards))
+
     def total_reward(self) -> float:
         """Sum over terms and decisions."""
         return float(sum(term.sum() for term in self.rewards.values()))
@@ -101,7 +106,8 @@ class RolloutBatch:
     """``bool [B]``: the benchmark's predicate fired."""
     groups: Tensor
     """``int64 [B]``"""
-    temperature: float
+    temperature: float | Tensor
+    """Of the sampling; ``float32 [B, D]`` where it changes along an episode."""
     advantages: Tensor | None = None
     """``float32 [B, D, C, T]``, set by ``Objective.prepare``."""
     rewards: Tensor | None = None
@@ -124,6 +130,14 @@ class RolloutBatch:
         """The sub-batch of these trajectories, in this order."""
         index = torch.as_tensor(rows, dtype=torch.int64)
         return self._map(lambda value: value[index])
+
+    def decision_temperatures(self) -> Callable[[slice], float | Tensor]:
+        """What ``Policy.evaluate`` takes for a slice of the decisions that took place: a number or ``[N, 1, 1, 1]``."""
+        if not isinstance(self.temperature, Tensor):
+            number = self.temperature
+            return lambda piece: number
+        column = self.temperature[self.decision_mask][:, None, None, None]
+        return lambda piece: column[piece]
 
     def split_decisions(self) -> RolloutBatch:
         """Every decision that took place as an episode of its own, ``[decisions, 1, C, T]``; final inputs are dropped.
@@ -151,8 +165,12 @@ class RolloutBatch:
         return RolloutBatch(**changed)
 
 
-def stack_trajectories(trajectories: Sequence[Trajectory]) -> RolloutBatch:
+def stack_trajectories(trajectories: Sequence[Trajectory], *, annealed: bool = False) -> RolloutBatch:
     """Pad finished trajectories into one batch.
+
+    Args:
+        trajectories: finished episodes, none of them an error.
+        annealed: their temperature changed along the way on purpose.
 
     Raises:
         ValueError: no trajectory, one that ended in ``Outcome.ERROR`` or is still running, or two temperatures.
@@ -164,7 +182,7 @@ def stack_trajectories(trajectories: Sequence[Trajectory]) -> RolloutBatch:
         if trajectory.outcome in (Outcome.ERROR, Outcome.RUNNING):
             raise ValueError(f"an episode with outcome {trajectory.outcome} may not be trained on: {trajectory.spec}")
     temperatures = {output.temperature for t in trajectories for output in t.outputs}
-    if len(temperatures) != 1:
+    if len(temperatures) != 1 and not annealed:
         raise ValueError(f"trajectories were sampled at several temperatures: {sorted(temperatures)}")
     rows, depth = len(trajectories), max(len(t.outputs) for t in trajectories)
     first = trajectories[0].outputs[0]
@@ -179,7 +197,7 @@ def stack_trajectories(trajectories: Sequence[Trajectory]) -> RolloutBatch:
         returns=torch.tensor([t.total_reward() for t in trajectories], dtype=torch.float32),
         succeeded=torch.tensor([t.succeeded for t in trajectories], dtype=torch.bool),
         groups=torch.tensor([t.spec.group for t in trajectories], dtype=torch.int64),
-        temperature=temperatures.pop(),
+        temperature=torch.ones(rows, depth) if annealed else temperatures.pop(),
         rewards=torch.zeros(rows, depth),
         truncated=torch.tensor([t.outcome is Outcome.TRUNCATED for t in trajectories], dtype=torch.bool),
         versions=torch.zeros(rows, depth, dtype=torch.int64),
@@ -195,6 +213,8 @@ def stack_trajectories(trajectories: Sequence[Trajectory]) -> RolloutBatch:
         batch.old_log_probs[row, :n] = torch.from_numpy(np.stack([o.log_probs for o in trajectory.outputs]))
         check_finite("log-probability", batch.old_log_probs[row, :n], trajectory.spec)
         batch.versions[row, :n] = torch.tensor([o.version for o in trajectory.outputs])
+        if isinstance(batch.temperature, Tensor):
+            batch.temperature[row, :n] = torch.tensor([o.temperature for o in trajectory.outputs])
         if trajectory.rewards:
             batch.rewards[row, :n] = torch.from_numpy(np.sum(list(trajectory.rewards.values()), axis=0))
         executed = torch.from_numpy(np.stack(trajectory.executed))

@@ -269,9 +269,11 @@ class PolicyGradient(nn.Module):
         policy = policy or self._policies[0]
         valid = batch.decision_mask
         inputs, tokens = {name: value[valid] for name, value in batch.inputs.items()}, batch.tokens[valid]
+        temperature = batch.decision_temperatures()
+        pieces = [slice(start, start + 64) for start in range(0, len(tokens), 64)]
         parts = [
-            policy.evaluate({k: v[i : i + 64] for k, v in inputs.items()}, tokens[i : i + 64], batch.temperature)[0]
-            for i in range(0, len(tokens), 64)
+            policy.evaluate({k: v[piece] for k, v in inputs.items()}, tokens[piece], temperature(piece))[0]
+            for piece in pieces
         ]
         result = torch.zeros_like(batch.old_log_probs)
         result[valid] = torch.cat(parts)
