@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from vlarl.curriculum import CurriculumConfig
 from vlarl.env_protocol import EnvConfig
 from vlarl.errors import ConfigError
 from vlarl.learner import LearnerConfig
@@ -35,6 +36,8 @@ class RolloutConfig:
     """Draw further groups, up to this many times, until ``groups`` of them carry signal (dynamic sampling)."""
     min_steps: int = 0
     """Draw further groups until this many control steps were played, whole episodes; 0: a fixed number of episodes."""
+    curriculum: CurriculumConfig = field(default_factory=CurriculumConfig)
+    """Prefer starts that are solved half of the time."""
     workers: int = 2
     """Simulator processes; 0: simulate in this one, for environments that take microseconds."""
     slots: int = 16

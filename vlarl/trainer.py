@@ -23,6 +23,7 @@ import numpy as np
 from vlarl.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
 from vlarl.collector import Collector, add_final_inputs
 from vlarl.config import TrainConfig
+from vlarl.curriculum import Curriculum
 from vlarl.env_protocol import EpisodeSpec, Outcome, TaskInfo
 from vlarl.errors import ConfigError
 from vlarl.evaluate import evaluate
@@ -36,6 +37,7 @@ from vlarl.report import write_report
 from vlarl.results import display_path, write_result
 from vlarl.reward import score_all
 from vlarl.runner import LocalRunner
+from vlarl.seeding import stream
 from vlarl.specs import training_groups
 from vlarl.tracking import make_tracker
 from vlarl.types import Trajectory, stack_trajectories
@@ -82,6 +84,7 @@ class Trainer:
         self.rewards = [term.build() for term in config.rewards]
         self.learner = make_learner(policy, config.objective, config.learner)
         self.annealing = next(iter(getattr(config.objective, "temperature", ())), None)
+        self.curriculum = Curriculum(config.rollout.curriculum)
         self.iteration = 0
         self.train_seconds = 0.0
         if resume:
@@ -184,6 +187,8 @@ class Trainer:
             metrics["return"] = sum(t.env_return for t in scored) / len(scored)
         if wins:
             metrics["success_steps"] = sum(t.num_steps for t in wins) / len(wins)
+        if rollout.curriculum.enabled:
+            metrics |= self.curriculum.note(scored)
         for task in self.tasks:
             mine = [t.succeeded for t in scored if t.spec.task == task.task]
             if mine:
@@ -191,15 +196,20 @@ class Trainer:
         return collected, metrics
 
     def _draw(self, draw: int) -> list[EpisodeSpec]:
-        return training_groups(
+        rollout, plan = self.config.rollout, self.config.rollout.curriculum
+        specs = training_groups(
             self.tasks,
             split=self.config.split,
-            groups=self.config.rollout.groups,
-            group_size=self.config.rollout.group_size,
+            groups=rollout.groups * (plan.candidates if plan.enabled else 1),
+            group_size=rollout.group_size,
             seed=self.config.seed,
             iteration=self.iteration,
             draw=draw,
         )
+        if plan.enabled:
+            generator = stream("curriculum", self.config.seed, self.iteration, draw)
+            specs = self.curriculum.choose(specs, rollout.groups, generator)
+        return specs
 
     def _evaluate(self, collector: Collector, when: str, suffix: str = "", env: Any = None) -> None:
         """Write ``eval_<when>[_<decoding>].json``, one per decoding; those already there are kept."""
@@ -265,7 +275,9 @@ class Trainer:
         )
 
     def _save(self) -> None:
-        meta = {"iteration": self.iteration, "train_seconds": self.train_seconds}
+        meta: dict[str, Any] = {"iteration": self.iteration, "train_seconds": self.train_seconds}
+        if self.config.rollout.curriculum.enabled:
+            meta["curriculum"] = self.curriculum.state()
         save_checkpoint(
             self.folder,
             self.iteration,
@@ -285,6 +297,7 @@ class Trainer:
         self.learner.load_state_dict(learner_state)
         self.iteration = int(meta["iteration"])
         self.train_seconds = float(meta["train_seconds"])
+        self.curriculum.load(meta.get("curriculum", []))
 
     def _peak_memory_gb(self, pool: WorkerPool | LocalSlots) -> float:
         """Peak resident memory of this process plus the private memory of the workers now [GB]."""

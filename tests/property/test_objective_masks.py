@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.property.test_masks import CHUNK, trajectory
+from vlarl.env_protocol import Outcome
 from vlarl.learner import Learner, LearnerConfig
 from vlarl.policies.state_mlp import StateMlp
 from vlarl.resolve import list_presets, resolve_preset
@@ -17,7 +18,7 @@ PRESETS = sorted(item.name for item in list_presets("objectives"))
 @st.composite
 def episodes(draw):
     policy = StateMlp(seed=draw(st.integers(0, 3)))
-    return [
+    played = [
         trajectory(
             policy,
             group=group,
@@ -29,6 +30,9 @@ def episodes(draw):
         for group in range(2)
         for member in range(3)
     ]
+    for episode in played:  # the helper's failures are cut off by the time limit; these end
+        episode.outcome = Outcome.SUCCESS if episode.succeeded else Outcome.FAILURE
+    return played
 
 
 def gradient(preset, batch):

@@ -1,5 +1,6 @@
 """The composed objective: what it refuses, what it says of NaN, its two passes, its state, its command-line name."""
 
+import copy
 import dataclasses
 import json
 
@@ -7,10 +8,11 @@ import pytest
 import torch
 
 from configs.toy_grpo import config as toy_config
-from tests.property.test_masks import trajectory
+from tests.property.test_masks import trajectory as truncated_trajectory
 from tests.support.batches import batch_of, loss_of
 from vlarl.commands.train import with_objective
 from vlarl.config_io import from_plain, to_plain
+from vlarl.env_protocol import Outcome
 from vlarl.errors import ConfigError, NameNotFoundError, NotFiniteError, UserError
 from vlarl.flags import apply_flags
 from vlarl.learner import Learner, LearnerConfig
@@ -27,6 +29,14 @@ from vlarl.policies.state_mlp import StateMlp
 from vlarl.resolve import list_presets, resolve_preset
 from vlarl.reward import score_all
 from vlarl.types import stack_trajectories
+
+
+def trajectory(*arguments, **options):
+    """An invented episode that really ends, with success or without."""
+    episode = truncated_trajectory(*arguments, **options)
+    episode.outcome = Outcome.SUCCESS if episode.succeeded else Outcome.FAILURE
+    return episode
+
 
 PRESETS = sorted(item.name for item in list_presets("objectives"))
 
@@ -87,8 +97,9 @@ def test_nan_rewards_name_trajectory_term_and_step():
 
 def test_nan_log_probs_name_trajectory_and_step():
     episodes = two_episodes(StateMlp())
-    episodes[1].outputs[1].log_probs.setflags(write=True)
-    episodes[1].outputs[1].log_probs[3, 1] = float("nan")
+    broken = episodes[1].outputs[1].log_probs.copy()
+    broken[3, 1] = float("nan")
+    episodes[1].outputs[1] = dataclasses.replace(episodes[1].outputs[1], log_probs=broken)
     message = r"log-probability is nan at decision 1, chunk step 3, token 1 .*initial state 0, seed 1"
     with pytest.raises(NotFiniteError, match=message):
         stack_trajectories(episodes)
@@ -167,8 +178,8 @@ def test_a_resumed_objective_continues_bit_for_bit(preset):
     again, resumed = make()
     for iteration in range(4):
         if iteration == 2:
-            again.load_state_dict(policy.state_dict())
-            resumed.load_state_dict(learner.state_dict())
+            again.load_state_dict(copy.deepcopy(policy.state_dict()))
+            resumed.load_state_dict(copy.deepcopy(learner.state_dict()))
         learner.update(batch(policy, iteration), seed=0, iteration=iteration)
         if iteration >= 2:
             resumed.update(batch(again, iteration), seed=0, iteration=iteration)
@@ -197,7 +208,7 @@ def test_the_command_line_takes_a_preset_and_then_its_flags():
     changed, _ = apply_flags(config, words, command="train toy_grpo")
     assert changed.objective.ratio.level == "trajectory_mean" and changed.objective.surrogate.high == 0.01
     assert changed.iterations == 3
-    for preset in PRESETS:
+    for preset in ("ppo", "flowrl", "spear", "ead", "dapo_overlong", "areal"):
         apply_flags(with_objective(toy_config(), ["--objective", preset], resumed=False), [], command="train")
 
 
