@@ -66,7 +66,7 @@ def learn(objective, policy, iterations: int, *, rate: float = 2e-2, epochs: int
 def test_preset_learns(name):
     objective = resolve_preset(name, "objectives")
     if name in SLOW:
-        success = learn(objective, small_policy(), 40, rate=3e-3, epochs=1 if name in PASSES_ONCE else 4)
+        success = learn(objective, small_policy(), 24, rate=6e-3, epochs=1 if name in PASSES_ONCE else 3)
     else:
         success = learn(objective, small_policy(), 14, epochs=1 if name in PASSES_ONCE else 2)
     assert sum(success[:2]) / 2 < 0.4, success
@@ -75,7 +75,7 @@ def test_preset_learns(name):
 
 def test_agreement_alone_improves_a_policy_that_is_mostly_right():
     policy = small_policy()
-    learn(resolve_preset("grpo", "objectives"), policy, 4)
+    learn(resolve_preset("grpo", "objectives"), policy, 4, rate=3e-3)
     success = learn(resolve_preset("ttrl", "objectives"), policy, 12, rate=5e-3)
     assert 0.3 < success[0] < 0.9, success
     assert sum(success[-3:]) / 3 > success[0] + 0.05, success

@@ -172,7 +172,7 @@ class ReturnToGo:
             values = centred[:, None].expand_as(tokens)
         else:
             assert batch.rewards is not None
-            values = discounted_sum(batch.rewards, self.discount)
+            values = discounted_sum(batch.rewards * batch.decision_mask, self.discount)
         return whiten(values, tokens, self.epsilon), {}
 
 

@@ -126,7 +126,7 @@ class MlpPolicy(nn.Module):
         outputs = []
         for observation, uniform in zip(observations, noise, strict=True):
             state = torch.from_numpy(observation.state)
-            parameters = self._parameters(state[None])
+            parameters = self._action_parameters(state[None])
             if decoding.mode == "sample":
                 tokens = self.distribution.sample(parameters, torch.from_numpy(uniform)[None], decoding.temperature)
             else:
@@ -147,7 +147,7 @@ class MlpPolicy(nn.Module):
 
     def evaluate(self, inputs: dict[str, Tensor], tokens: Tensor, temperature: float | Tensor) -> tuple[Tensor, Tensor]:
         """Log-probabilities and entropies ``float32 [N, chunk, token]``."""
-        return self.distribution.log_probs(self._parameters(inputs["state"]), tokens, temperature)
+        return self.distribution.log_probs(self._action_parameters(inputs["state"]), tokens, temperature)
 
     def values(self, inputs: dict[str, Tensor]) -> Tensor:
         """Value ``float32 [N]`` from the layers that actions are decided with.
@@ -171,7 +171,7 @@ class MlpPolicy(nn.Module):
         """
         if not isinstance(self.distribution, SquashedGaussian):
             raise ConfigError(f"SAC needs a squashed Gaussian, found {self.config.distribution}: use SquashedMlp")
-        parameters = self._parameters(state)
+        parameters = self._action_parameters(state)
         mean, log_std = self.distribution.split(parameters, 1.0)
         tokens = mean + log_std.exp() * normal.view_as(mean)
         log_probs, _ = self.distribution.log_probs(parameters, tokens, 1.0)
@@ -210,7 +210,7 @@ class MlpPolicy(nn.Module):
     def _normalised(self, state: Tensor) -> Tensor:
         return self.moments.normalise(state) if self.config.normalise else state
 
-    def _parameters(self, state: Tensor) -> Tensor:
+    def _action_parameters(self, state: Tensor) -> Tensor:
         """``[N, chunk, P]``."""
         outputs = self.head(self.body(self._normalised(state))).view(len(state), self.config.chunk, -1)
         if self.own_log_std:
