@@ -1,29 +1,31 @@
 """Weights as a product of two thin factors, and the rules by which their rank is chosen.
 
-AdaRL (arXiv 2510.11899) replaces a hidden weight ``W [out, in]`` by ``W1 [out, r] W2 [r, in]`` without bias or activation
-in between, and now and then cuts r to what the singular values ``sigma`` ask for:
+AdaRL (arXiv 2510.11899) replaces a hidden weight ``W [out, in]`` by ``W1 [out, r] W2 [r, in]`` without bias or
+activation in between, and now and then cuts r to what the singular values ``sigma`` ask for:
 
-========== =================================================================================== ====================
-rule       rank                                                                                source
-========== =================================================================================== ====================
-eq14       ``max {l : sum_{i<=l} sigma_i / sum_i sigma_i <= beta}``, at least 1                AdaRL eq. 14, as run
-eq16       ``min {l : sigma_{l+1} / sigma_1 <= beta}``, all of them if there is none           AdaRL eq. 16
-min_energy ``min {l : sum_{i<=l} sigma_i >= beta * total}``                                    ours
-objective  ``argmin_r sqrt(sum_{i>r} sigma_i^2) + penalty r``, the smaller of equal ones       AdaRL's upper level
-========== =================================================================================== ====================
+========== ======================================================================= ====================
+rule       rank                                                                    source
+========== ======================================================================= ====================
+eq14       ``max {l : sum_{i<=l} sigma_i / sum_i sigma_i <= beta}``, at least 1    AdaRL eq. 14, as run
+eq16       ``min {l : sigma_l / sigma_1 <= beta}``, all of them if there is none   AdaRL eq. 16
+min_energy ``min {l : sum_{i<=l} sigma_i >= beta * total}``                        ours
+objective  ``argmin_r sqrt(sum_{i>r} sigma_i^2) + penalty r``, the smaller of two  AdaRL's upper level
+========== ======================================================================= ====================
 
-``eq14`` has no fixed point: with beta < 1 every use removes at least one direction, since all of them together exceed beta.
-``min_energy`` against the *initial* total (``total`` given) has: once what is left of the energy is needed, nothing is cut.
+``eq14`` has no fixed point: with beta < 1 every use removes at least one direction, since all of them together exceed
+beta. ``min_energy`` against the *initial* total has one: once what is left of the energy is needed, nothing is cut.
 
-After a cut the factors are balanced: ``W1 = U_r sqrt(S_r)``, ``W2 = sqrt(S_r) V_r^T``, so both have the same norm. The same
-works for the LoRA factors ``B A`` of a large weight: QR of the thin factors first, ``O((out + in) r^2)``.
+After a cut the factors are balanced: ``W1 = U_r sqrt(S_r)``, ``W2 = sqrt(S_r) V_r^T``, so both have the same norm. QR
+of the thin factors comes first, so a cut costs ``O((out + in) r^2)``: LoRA factors of a large weight can be cut the
+same way.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -70,7 +72,7 @@ class RankRule:
             found = int((energy / whole <= self.beta + TOLERANCE).sum())
         elif self.name == "eq16":
             below = (sigma / sigma[0] <= self.beta + TOLERANCE).nonzero()
-            found = int(below[0]) if len(below) else count
+            found = int(below[0]) + 1 if len(below) else count
         elif self.name == "min_energy":
             enough = (energy >= self.beta * (whole if total is None else total) - TOLERANCE).nonzero()
             found = int(enough[0]) + 1 if len(enough) else count
@@ -117,6 +119,14 @@ class FactoredLinear(nn.Module):
         self.first = nn.Parameter(u[:, :rank] * root)
         self.second = nn.Parameter(root[:, None] * vh[:rank])
         self.bias = nn.Parameter(bias.detach().clone())
+
+    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *rest: Any) -> None:
+        """Take over the rank of what is loaded."""
+        for name in ("first", "second"):
+            saved = state_dict.get(prefix + name)
+            if saved is not None and saved.shape != getattr(self, name).shape:
+                setattr(self, name, nn.Parameter(torch.empty_like(saved)))
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
     @property
     def rank(self) -> int:
@@ -166,6 +176,7 @@ class RankController:
         self.tolerance = tolerance
         self.totals = [float(singular_values(layer.first, layer.second).sum()) for layer in self.layers]
         self.history: list[dict[str, object]] = []
+        self._saved: list[tuple[Tensor, Tensor]] = []
 
     def wanted(self) -> list[int]:
         """Rank of every layer under the rule; never more than it has."""
@@ -199,6 +210,4 @@ def warmup_cosine(step: int, warmup: int, total: int) -> float:
     """Factor of the learning rate after a cut: 0 at step 0, 1 at ``warmup``, then a cosine down to 0 at ``total``."""
     if step < warmup:
         return step / warmup
-    import math
-
     return 0.5 * (1.0 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, total - warmup))))

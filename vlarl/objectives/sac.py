@@ -14,6 +14,7 @@ action.
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,7 +23,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vlarl.errors import ConfigError, NotFiniteError
 from vlarl.nn.twin_critic import TwinCritic
@@ -110,15 +111,17 @@ class SacLearner:
         self.target_entropy = config.target_entropy or -float(self.action_size)
         generator = torch.Generator().manual_seed(0)
         inputs = policy.config.state_size + self.action_size
-        self.critic = TwinCritic(inputs, config.hidden, generator)
-        self.target = TwinCritic(inputs, config.hidden, generator)
-        self.target.load_state_dict(self.critic.state_dict())
-        self.target.requires_grad_(False)
+        self.critic = self.make_critic(inputs, generator)
+        self.target = copy.deepcopy(self.critic).requires_grad_(False)
         self.log_alpha = torch.tensor(float(np.log(config.alpha)), requires_grad=True)
         self.make_optimizers()
         self.num_updates = 0
         self.num_steps = 0
         self.debt = 0.0
+
+    def make_critic(self, inputs: int, generator: torch.Generator) -> nn.Module:
+        """Two Q networks: ``critic(state, action)`` gives ``[2, N]``."""
+        return TwinCritic(inputs, self.config.hidden, generator)
 
     def make_optimizers(self) -> None:
         """Fresh Adam states (after the shapes of weights have changed, too)."""
@@ -207,7 +210,8 @@ class SacLearner:
 
     def _parseval(self) -> Tensor:
         """``sum_l (64 / width)^2 ||W W^T - 2 I||^2`` over the critics' square hidden layers."""
-        return sum((parseval_penalty(weight) for weight in list(self.critic.weights)[1:-1]), torch.zeros(()))
+        square = [w for w in self.critic.parameters() if w.dim() == 3 and w.shape[1] == w.shape[2] > 1]
+        return sum((parseval_penalty(weight) for weight in square), torch.zeros(()))
 
     def state_dict(self) -> dict[str, Any]:
         """Everything beside the policy's weights that a resumed run needs, the buffer included."""

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from vlarl.env_protocol import EnvConfig, Float32Array, Observation
 from vlarl.errors import CheckpointError, ConfigError
 from vlarl.files import atomic_write_bytes, atomic_write_json, read_json
+from vlarl.nn.low_rank import FactoredLinear
 from vlarl.nn.running_moments import RunningMoments
 from vlarl.policies.distributions import Beta, Categorical, Distribution, Gaussian, SquashedGaussian
 from vlarl.policy import Decoding
@@ -51,6 +52,8 @@ class MlpConfig:
     normalise: bool = True
     """Normalise states by the moments of all training states so far."""
     value_head: bool = False
+    rank: int = 0
+    """Hidden weights after the first layer are products of factors of this rank at most; 0: plain weights."""
 
     def build_distribution(self) -> Distribution:
         """The distribution object."""
@@ -80,8 +83,11 @@ class MlpPolicy(nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             width, layers = config.state_size, []
-            for size in config.hidden:
-                layers += [_linear(width, size, 2**0.5), nn.Tanh() if config.activation == "tanh" else nn.ReLU()]
+            for index, size in enumerate(config.hidden):
+                layer: nn.Module = _linear(width, size, 2**0.5)
+                if config.rank and index:
+                    layer = FactoredLinear(layer.weight, layer.bias, config.rank)
+                layers += [layer, nn.Tanh() if config.activation == "tanh" else nn.ReLU()]
                 width = size
             self.body = nn.Sequential(*layers)
             self.head = _linear(width, outputs, 0.01)
@@ -234,6 +240,12 @@ class SquashedMlp(MlpPolicy):
         "state_dependent_std": True,
         "normalise": False,
     }
+
+
+class FactoredMlp(MlpPolicy):
+    """``SquashedMlp`` with two layers of 64, the second one in factors whose rank AdaRL cuts."""
+
+    defaults = {**SquashedMlp.defaults, "hidden": (64, 64), "rank": 64}  # noqa: RUF012
 
 
 class BetaMlp(MlpPolicy):
