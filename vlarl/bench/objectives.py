@@ -62,7 +62,7 @@ def run(options: Options) -> int:
                 objective.attach(StandIn())
             for part, seconds in measure(objective, batch).items():
                 if repeat:  # the first round warms up
-                    table.add(f"{name} {part}", "ms", 1e3 * seconds)
+                    table.add(f"{name} {part}", "CPU ms" if part.endswith("cpu") else "ms", 1e3 * seconds)
     factors = ratios(table, [(f"{name} step", "grpo step") for name in objectives if name != "grpo"])
     size = f"{options.trajectories} x {options.decisions} x {options.chunk * options.tokens} tokens"
     print_rows(f"objectives on {size}, {options.threads} threads", table.rows(), factors)
@@ -126,19 +126,20 @@ def make_batch(options: Options, *, seed: int) -> RolloutBatch:
 
 
 def measure(objective: Any, batch: RolloutBatch) -> dict[str, float]:
-    """Seconds of advantages, of loss with gradient, and of both."""
+    """Seconds of advantages, of loss with gradient, and of both; CPU seconds of all threads for both."""
     import torch
 
     from vlarl.objective import Decisions
 
-    started = time.perf_counter()
+    started, cpu = time.perf_counter(), time.process_time()
     prepared, _ = objective.prepare(batch)
-    after_prepare = time.perf_counter()
+    after_prepare, cpu = time.perf_counter(), time.process_time() - cpu
     decisions = Decisions.of(prepared, objective.token_weights(prepared))  # the learner's copying, not the objective's
     log_probs = (decisions.old_log_probs + 0.01).requires_grad_()
     entropies = torch.zeros_like(log_probs).requires_grad_()
-    before_loss = time.perf_counter()
+    before_loss, cpu_loss = time.perf_counter(), time.process_time()
     output = objective.loss(log_probs, entropies, decisions)
     torch.autograd.grad(output.loss, [log_probs], allow_unused=True)
-    loss = time.perf_counter() - before_loss
-    return {"advantages": after_prepare - started, "loss": loss, "step": after_prepare - started + loss}
+    loss, cpu_loss = time.perf_counter() - before_loss, time.process_time() - cpu_loss
+    advantages = after_prepare - started
+    return {"advantages": advantages, "loss": loss, "step": advantages + loss, "step cpu": cpu + cpu_loss}

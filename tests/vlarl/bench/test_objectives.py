@@ -14,7 +14,7 @@ def test_rows_and_ratios(tmp_path, capsys):
     result = json.loads(file.read_text())
     names = {row["name"] for row in result["rows"]}
     assert names == {
-        f"{preset} {part}" for preset in ("grpo", "gspo", "ppo") for part in ("advantages", "loss", "step")
+        f"{preset} {part}" for preset in ("grpo", "gspo", "ppo") for part in ("advantages", "loss", "step", "step cpu")
     }
     assert all(row["repeats"] == 2 and row["value"] > 0 for row in result["rows"])
     assert set(result["ratios"]) == {"gspo step/grpo step", "ppo step/grpo step"}
