@@ -98,3 +98,19 @@ def test_a_fault_in_this_process_is_an_error_episode():
     with LocalSlots(Bad()) as slots:
         (episode,) = Collector(MlpPolicy(), slots).collect([spec()], Decoding())
     assert episode.outcome is Outcome.ERROR and "no simulator today" in episode.error
+
+
+@pytest.mark.parametrize("motor", ["Cont-CC-PMSM-v0", "Finite-CC-PMSM-v0"])
+def test_electric_motors_come_through_the_same_adapter(motor):
+    """Tuple observations, no time limit, no seeding of a plain reset; both kinds of actions."""
+    pytest.importorskip("gym_electric_motor", reason="pip install gym-electric-motor to test it")
+    config = MujocoConfig(env_id=f"gym_electric_motor:{motor}", horizon=40)
+    policy = MlpPolicy.for_env(config)
+    specs = [spec(state, seed=7) for state in (1, 1, 2)]
+    with LocalSlots(config) as slots:
+        first, again, other = Collector(policy, slots).collect(specs, Decoding())
+    assert first.outcome in (Outcome.FAILURE, Outcome.TRUNCATED), first.error
+    states = [np.stack([o.state for o in t.observations]) for t in (first, again, other)]
+    assert states[0].dtype == np.float32 and np.array_equal(states[0], states[1])
+    assert states[0][0].tolist() != states[2][0].tolist()
+    assert np.isfinite(first.env_return) and first.num_steps <= 40
