@@ -126,7 +126,7 @@ def play_ours(algorithm: str, env_id: str, seed: int, steps: int) -> dict[str, A
     from vlarl.types import stack_trajectories
 
     config = our_config(algorithm, env_id, seed)
-    started = time.perf_counter()
+    started, cpu = time.perf_counter(), time.process_time()
     policy = load_policy(config.policy, seed=seed, env=config.env)
     learner = make_learner(policy, config.objective, config.learner)
     rewards = [term.build() for term in config.rewards]
@@ -149,11 +149,17 @@ def play_ours(algorithm: str, env_id: str, seed: int, steps: int) -> dict[str, A
             )
             curve.append([played, float(np.mean([episode.env_return for episode in episodes]))])
             iteration += 1
-        seconds = time.perf_counter() - started
+        seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
         specs = evaluation_specs(tasks, split="official", episodes_per_task=EVALUATION_EPISODES, seed=1000 + seed)
         with learner.averaged():
             final = collector.collect(specs, Decoding(mode="greedy"))
-    return {"steps": played, "seconds": seconds, "curve": curve, "returns": [t.env_return for t in final]}
+    return {
+        "steps": played,
+        "seconds": seconds,
+        "cpu_seconds": cpu,
+        "curve": curve,
+        "returns": [t.env_return for t in final],
+    }
 
 
 def play_sb3(algorithm: str, env_id: str, seed: int, steps: int) -> dict[str, Any]:
@@ -164,7 +170,7 @@ def play_sb3(algorithm: str, env_id: str, seed: int, steps: int) -> dict[str, An
     from stable_baselines3.common.monitor import Monitor
     from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
-    started = time.perf_counter()
+    started, cpu = time.perf_counter(), time.process_time()
     env: Any = DummyVecEnv([lambda: Monitor(gymnasium.make(env_id))])
     if algorithm == "ppo":
         env = VecNormalize(env)
@@ -172,7 +178,7 @@ def play_sb3(algorithm: str, env_id: str, seed: int, steps: int) -> dict[str, An
     else:
         model = SAC("MlpPolicy", env, seed=seed, device="cpu", learning_starts=5_000)
     model.learn(total_timesteps=steps)
-    seconds = time.perf_counter() - started
+    seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
     lengths, returns = env.env_method("get_episode_lengths")[0], env.env_method("get_episode_rewards")[0]
     curve = [[int(end), float(value)] for end, value in zip(np.cumsum(lengths), returns, strict=True)]
     if algorithm == "ppo":
@@ -181,22 +187,31 @@ def play_sb3(algorithm: str, env_id: str, seed: int, steps: int) -> dict[str, An
         model, env, n_eval_episodes=EVALUATION_EPISODES, deterministic=True, return_episode_rewards=True
     )
     env.close()
-    return {"steps": int(model.num_timesteps), "seconds": seconds, "curve": curve, "returns": [float(v) for v in found]}
+    return {
+        "steps": int(model.num_timesteps),
+        "seconds": seconds,
+        "cpu_seconds": cpu,
+        "curve": curve,
+        "returns": [float(v) for v in found],
+    }
 
 
 def summarise(results: list[dict[str, Any]]) -> tuple[Table, dict[str, float]]:
-    """Median return and steps per second over seeds, and how much longer we take than they do (per environment)."""
-    table, seconds = Table(), {}
+    """Median return and speed over seeds; how much longer we take than they do per step (wall-clock and CPU time)."""
+    table, costs = Table(), {}
     for result in results:
         name = f"{result['env']} {result['contender']}"
         table.add(f"{name} return", "mean of the evaluation", float(np.mean(result["returns"])))
         table.add(f"{name} speed", "steps/s", result["steps"] / result["seconds"])
-        seconds.setdefault((result["env"], result["contender"]), []).append(result["seconds"] / result["steps"])
+        table.add(f"{name} cpu", "CPU ms/step", 1e3 * result["cpu_seconds"] / result["steps"])
+        for kind in ("seconds", "cpu_seconds"):
+            key = (result["env"], kind, result["contender"])
+            costs.setdefault(key, []).append(result[kind] / result["steps"])
     factors = {}
-    for env_id in dict.fromkeys(env for env, _ in seconds):
-        ours, theirs = seconds.get((env_id, "vlarl")), seconds.get((env_id, "sb3"))
+    for env_id, kind, _ in costs:
+        ours, theirs = costs.get((env_id, kind, "vlarl")), costs.get((env_id, kind, "sb3"))
         if ours and theirs:
-            factors[f"{env_id}: seconds vlarl/sb3"] = float(np.median(ours) / np.median(theirs))
+            factors[f"{env_id}: {kind} vlarl/sb3"] = float(np.median(ours) / np.median(theirs))
     return table, factors
 
 

@@ -9,7 +9,10 @@ from vlarl.errors import UserError
 
 
 def result(env, contender, seed, returns, seconds):
-    return {"env": env, "contender": contender, "seed": seed, "returns": returns, "seconds": seconds, "steps": 1000}
+    return {"env": env, "contender": contender, "seed": seed, "returns": returns, "seconds": seconds} | {
+        "steps": 1000,
+        "cpu_seconds": seconds / 4,
+    }
 
 
 def test_intervals_over_seeds_and_time_ratio():
@@ -20,7 +23,10 @@ def test_intervals_over_seeds_and_time_ratio():
     assert found["A vlarl"]["mean"] == 2.0
     assert found["A vlarl"]["ci95"] == pytest.approx([2 - 2.484138, 2 + 2.484138], abs=1e-5)
     assert found["A sb3"] == {"mean": 5.0, "ci95": None, "seeds": 1}
-    assert mujoco.summarise(results)[1] == {"A: seconds vlarl/sb3": 0.5}
+    assert mujoco.summarise(results)[1] == {
+        "A: seconds vlarl/sb3": 0.5,
+        "A: cpu_seconds vlarl/sb3": 0.5,
+    }
 
 
 def test_a_stopped_comparison_goes_on_with_what_is_missing(tmp_path, monkeypatch, capsys):
@@ -31,7 +37,7 @@ def test_a_stopped_comparison_goes_on_with_what_is_missing(tmp_path, monkeypatch
             if len(played) == 3 and name == "sb3":
                 raise KeyboardInterrupt
             played.append((name, env_id, seed))
-            return {"steps": steps, "seconds": 1.0, "curve": [], "returns": [float(seed)]}
+            return {"steps": steps, "seconds": 1.0, "cpu_seconds": 1.0, "curve": [], "returns": [float(seed)]}
 
         return play
 
