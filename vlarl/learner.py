@@ -230,7 +230,8 @@ class Learner:
             output = loss(*evaluate(piece))
             return torch.autograd.grad(output.loss, self.parameters, allow_unused=True), output
 
-        for gradients, output in pool.map(work, pieces):  # map keeps the order, hence the sum's rounding
+        alone = len(pieces) == 1 or self.config.threads == 1  # handing work to a thread costs more than a small piece
+        for gradients, output in (map if alone else pool.map)(work, pieces):  # in order, hence the sum's rounding
             for index, gradient in enumerate(gradients):
                 if gradient is not None:
                     previous = total[index]
