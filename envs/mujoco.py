@@ -13,6 +13,7 @@ are returns. Example::
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -99,8 +100,11 @@ def registered(env_id: str) -> Any:
     Raises:
         UnknownTaskError: no such id; Gymnasium's own message names the nearest one.
     """
+    package, _, name = env_id.rpartition(":")
     try:
-        return gymnasium.spec(env_id)
+        if package:
+            importlib.import_module(package)  # registers its environments
+        return gymnasium.spec(name)
     except (gymnasium.error.Error, ModuleNotFoundError) as error:
         raise UnknownTaskError(f"environment {env_id!r}: {error}") from error
 
