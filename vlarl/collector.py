@@ -9,8 +9,9 @@ from __future__ import annotations
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+import numpy as np
 import torch
 
 from vlarl.env_protocol import EpisodeSpec, Float32Array, Observation, Outcome, StepResult
@@ -70,8 +71,11 @@ class Collector:
         decoding: Decoding,
         *,
         on_episode: Callable[[Trajectory], None] | None = None,
+        annealing: Callable[[int], float] | None = None,
     ) -> list[Trajectory]:
         """Play every spec once and return the trajectories in the order of ``specs``.
+
+        ``annealing`` gives the temperature of an episode's n-th decision, in place of ``decoding``'s.
 
         Raises:
             SimulatorErrorRateError: see ``max_error_fraction``.
@@ -99,7 +103,8 @@ class Collector:
                     ready.append(event.slot)
             # A policy costs less per episode in a batch, and the other slots keep the workers busy meanwhile.
             if len(ready) >= max(1, len(playing) // 4):
-                self._decide(ready, playing, decoding)
+                for slots, how in _by_temperature(ready, playing, decoding, annealing):
+                    self._decide(slots, playing, how)
                 ready = []
         self.stats.seconds = time.perf_counter() - started
         return [finished[index] for index in sorted(finished)]
@@ -134,6 +139,8 @@ class Collector:
                 phase = name.removeprefix("seconds/")
                 trajectory.seconds[phase] = trajectory.seconds.get(phase, 0.0) + value
                 self.stats.phases[phase] = self.stats.phases.get(phase, 0.0) + value
+        if result.outcome is Outcome.TRUNCATED:
+            trajectory.final_observation = result.observation
         self.stats.steps += int(result.executed.sum())
         if result.outcome is Outcome.RUNNING:
             assert result.observation is not None  # only errors have none
@@ -165,3 +172,26 @@ class Collector:
                 f"{self.max_error_fraction:.0%}). Causes:\n"
                 + "\n".join(f"- {count} x {cause}" for cause, count in causes)
             )
+
+
+def _by_temperature(
+    ready: list[int], playing: dict[int, _Episode], decoding: Decoding, annealing: Callable[[int], float] | None
+) -> list[tuple[list[int], Decoding]]:
+    """Slots that can decide together, and how."""
+    if annealing is None:
+        return [(ready, decoding)]
+    together: dict[float, list[int]] = {}
+    for slot in ready:
+        together.setdefault(annealing(len(playing[slot].trajectory.outputs)), []).append(slot)
+    return [(slots, replace(decoding, temperature=value)) for value, slots in together.items()]
+
+
+def add_final_inputs(policy: Policy, trajectories: Iterable[Trajectory], decoding: Decoding) -> None:
+    """Give truncated episodes the policy's inputs after their last decision: a critic says what was still to come."""
+    cut = [t for t in trajectories if t.final_observation is not None]
+    neutral = np.full(policy.noise_shape, 0.5, dtype=np.float32)
+    for start in range(0, len(cut), 16):
+        part = cut[start : start + 16]
+        seen = [t.final_observation for t in part if t.final_observation is not None]
+        for trajectory, output in zip(part, policy.act(seen, [neutral] * len(part), decoding), strict=True):
+            trajectory.final_inputs = output.inputs

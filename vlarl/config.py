@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from vlarl.curriculum import CurriculumConfig
 from vlarl.env_protocol import EnvConfig
 from vlarl.errors import ConfigError
 from vlarl.learner import LearnerConfig
@@ -33,8 +34,12 @@ class RolloutConfig:
     """Sampling temperature over the action tokens."""
     max_draws: int = 1
     """Draw further groups, up to this many times, until ``groups`` of them carry signal (dynamic sampling)."""
+    min_steps: int = 0
+    """Draw further groups until this many control steps were played, whole episodes; 0: a fixed number of episodes."""
+    curriculum: CurriculumConfig = field(default_factory=CurriculumConfig)
+    """Prefer starts that are solved half of the time."""
     workers: int = 2
-    """Simulator processes."""
+    """Simulator processes; 0: simulate in this one, for environments that take microseconds."""
     slots: int = 16
     """Episodes in flight."""
     watchdog_seconds: float = 180.0
@@ -45,7 +50,9 @@ class RolloutConfig:
         _require(self.group_size >= 1, "rollout.group_size", self.group_size, "at least 1")
         _require(self.temperature > 0, "rollout.temperature", self.temperature, "more than 0")
         _require(self.max_draws >= 1, "rollout.max_draws", self.max_draws, "at least 1")
-        _require(self.workers >= 1, "rollout.workers", self.workers, "at least 1")
+        _require(self.min_steps >= 0, "rollout.min_steps", self.min_steps, "0 or more")
+        _require(self.workers >= 0, "rollout.workers", self.workers, "0 or more")
+        _require(self.slots >= 1, "rollout.slots", self.slots, "at least 1")
         _require(self.slots >= self.workers, "rollout.slots", self.slots, f"at least rollout.workers = {self.workers}")
         _require(self.watchdog_seconds > 0, "rollout.watchdog_seconds", self.watchdog_seconds, "more than 0")
 

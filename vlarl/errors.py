@@ -26,6 +26,10 @@ class CheckpointError(UserError):
     """A checkpoint that lacks a file, is damaged, or holds something else than was asked for."""
 
 
+class NotFiniteError(UserError, FloatingPointError):
+    """A reward, log-probability or loss that is NaN or infinite; the message names trajectory, term and step."""
+
+
 class DiskError(UserError, OSError):
     """Nothing could be written: read-only folder, full disk, missing permission."""
 

@@ -92,6 +92,7 @@ def _rates(trajectories: Sequence[Trajectory]) -> dict[str, Any]:
         "episodes": len(scored),
         "errors": len(trajectories) - len(scored),
         "mean_success_steps": sum(steps) / len(steps) if steps else None,
+        "mean_return": sum(t.env_return for t in scored) / len(scored) if scored else None,
     }
 
 

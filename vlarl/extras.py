@@ -9,6 +9,8 @@ EXTRAS = {
     "robosuite": "libero",
     "bddl": "libero",
     "mujoco": "mujoco",
+    "gymnasium": "mujoco",
+    "stable_baselines3": "bench",
     "carla": "carla",
     "sapien": "robotwin",
     "ray": "ray",

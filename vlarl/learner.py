@@ -7,17 +7,17 @@ depend on how many threads there are or which one finishes first: a run can be r
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from vlarl.errors import ConfigError, unknown_name
-from vlarl.objective import LossOutput, Objective
+from vlarl.objective import Decisions, LossOutput, Objective, ObjectiveConfig
 from vlarl.policy import TorchPolicy
 from vlarl.seeding import stream
 from vlarl.types import RolloutBatch
@@ -73,6 +73,35 @@ def _covers(word: str, name: str) -> bool:
     return f".{word}." in f".{name}."
 
 
+class AnyLearner(Protocol):
+    """What the loop asks of a learner; ``Learner`` is the on-policy one."""
+
+    bootstraps: bool
+    """Whether truncated trajectories need ``final_inputs``."""
+
+    def update(self, batch: RolloutBatch, *, seed: int, iteration: int, progress: float = 0.0) -> dict[str, float]:
+        """Learn from one iteration's trajectories; returns metrics."""
+        ...
+
+    def averaged(self) -> AbstractContextManager[None]:
+        """Put the weights that are evaluated and saved into the policy for the time of a ``with`` block."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything beside the policy's weights that a resumed run needs."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue where ``state_dict`` was taken."""
+        ...
+
+
+def make_learner(policy: TorchPolicy, objective: ObjectiveConfig, config: LearnerConfig) -> AnyLearner:
+    """The learner of an objective: its own, where it has ``build_learner`` (off-policy), or the on-policy one."""
+    build = getattr(objective, "build_learner", None)
+    return Learner(policy, objective.build(), config) if build is None else build(policy, config)
+
+
 class Learner:
     """Updates ``policy`` in place."""
 
@@ -80,6 +109,8 @@ class Learner:
         self.policy = policy
         self.objective = objective
         self.config = config
+        objective.attach(policy)
+        self.bootstraps = objective.bootstraps
         self.parameters = trained_parameters(policy, config.frozen)
         self.optimizer = torch.optim.AdamW(
             self.parameters, lr=config.learning_rate, betas=config.betas, weight_decay=config.weight_decay
@@ -87,6 +118,18 @@ class Learner:
         self.num_updates = 0
         self._base_rate = config.learning_rate
         self.average = [p.detach().clone() for p in self.parameters] if config.average_decay else []
+        self._num_policy_parameters = len(self.parameters)
+        self._adopt_parameters()
+
+    def _adopt_parameters(self) -> None:
+        """Train the objective's own networks too; some are made only when the first batch shows their size."""
+        if not isinstance(self.objective, nn.Module):
+            return
+        known = {id(parameter) for parameter in self.parameters}
+        added = [parameter for parameter in self.objective.parameters() if id(parameter) not in known]
+        if added:
+            self.parameters = [*self.parameters, *added]
+            self.optimizer.add_param_group({"params": added, "rate_scale": getattr(self.objective, "rate_scale", 1.0)})
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
@@ -94,7 +137,7 @@ class Learner:
         if not self.average:
             yield
             return
-        newest = [p.detach().clone() for p in self.parameters]
+        newest = [p.detach().clone() for p in self.parameters[: self._num_policy_parameters]]
         self._load(self.average)
         try:
             yield
@@ -103,15 +146,19 @@ class Learner:
 
     def _load(self, values: list[Tensor]) -> None:
         with torch.no_grad():
-            for parameter, value in zip(self.parameters, values, strict=True):
+            for parameter, value in zip(self.parameters, values, strict=False):  # the policy's come first
                 parameter.copy_(value)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything beside the policy's weights that a resumed run needs."""
-        return {"optimizer": self.optimizer.state_dict(), "num_updates": self.num_updates, "average": self.average}
+        state = {"optimizer": self.optimizer.state_dict(), "num_updates": self.num_updates, "average": self.average}
+        return state | ({"objective": self.objective.state_dict()} if isinstance(self.objective, nn.Module) else {})
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue where ``state_dict`` was taken."""
+        if isinstance(self.objective, nn.Module):
+            self.objective.load_state_dict(state["objective"])
+            self._adopt_parameters()
         self.optimizer.load_state_dict(state["optimizer"])
         self.num_updates = int(state["num_updates"])
         self.average = list(state["average"])
@@ -132,6 +179,7 @@ class Learner:
         started, cpu = time.perf_counter(), time.process_time()
         self._set_base_rate(progress)
         batch, metrics = self.objective.prepare(batch)
+        self._adopt_parameters()
         totals: dict[str, float] = {}
         grad_norms: list[float] = []
         steps = 0
@@ -147,6 +195,8 @@ class Learner:
                     grad_norms.append(grad_norm)
                     for name, value in sums.items():
                         totals[name] = totals.get(name, 0.0) + value
+        if hasattr(self.policy, "learn_moments") and len(batch):
+            self.policy.learn_moments({name: value[batch.decision_mask] for name, value in batch.inputs.items()})
         if steps:
             tokens = totals.pop("tokens")
             metrics |= {name: value / tokens for name, value in totals.items()}
@@ -159,37 +209,66 @@ class Learner:
 
     def _step(self, minibatch: RolloutBatch, pool: ThreadPoolExecutor) -> tuple[dict[str, float], float]:
         """One optimiser step; returns diagnostic sums and the gradient's norm before clipping."""
-        assert minibatch.advantages is not None
-        weights = self.objective.token_weights(minibatch)
-        valid = minibatch.decision_mask
-        inputs = {name: value[valid] for name, value in minibatch.inputs.items()}
-        columns = (
-            minibatch.tokens[valid],
-            minibatch.old_log_probs[valid],
-            minibatch.advantages[valid],
-            weights[valid],
-        )
+        decisions = Decisions.of(minibatch, self.objective.token_weights(minibatch))
+        tokens, temperature = minibatch.tokens[minibatch.decision_mask], minibatch.decision_temperatures()
         size = self.config.microbatch_decisions
-        pieces = [slice(start, start + size) for start in range(0, len(columns[0]), size)]
+        pieces = [slice(start, start + size) for start in range(0, len(decisions), size)]
 
-        def work(piece: slice) -> tuple[tuple[Tensor, ...], LossOutput]:
+        def evaluate(piece: slice) -> tuple[Tensor, Tensor, Decisions]:
             torch.set_num_threads(1)  # per thread: the pool is the parallelism
-            tokens, old_log_probs, advantages, share = (column[piece] for column in columns)
-            log_probs, entropies = self.policy.evaluate(
-                {name: value[piece] for name, value in inputs.items()}, tokens, minibatch.temperature
-            )
-            output = self.objective.loss(log_probs, entropies, old_log_probs, advantages, share)
-            return torch.autograd.grad(output.loss, self.parameters, allow_unused=True), output
+            part = decisions[piece]
+            return *self.policy.evaluate(part.inputs, tokens[piece], temperature(piece)), part
 
+        loss: Callable[[Tensor, Tensor, Decisions], LossOutput] = self.objective.loss
         sums: dict[str, float] = {}
         total: list[Tensor | None] = [None] * len(self.parameters)
-        for gradients, output in pool.map(work, pieces):  # map keeps the order, hence the sum's rounding
+        if self.objective.whole_minibatch and len(pieces) > 1:
+            total, sums = self._linearise(decisions, pieces, evaluate, pool)
+            loss = _linear_loss
+
+        def work(piece: slice) -> tuple[tuple[Tensor | None, ...], LossOutput]:
+            output = loss(*evaluate(piece))
+            return torch.autograd.grad(output.loss, self.parameters, allow_unused=True), output
+
+        alone = len(pieces) == 1 or self.config.threads == 1  # handing work to a thread costs more than a small piece
+        for gradients, output in (map if alone else pool.map)(work, pieces):  # in order, hence the sum's rounding
             for index, gradient in enumerate(gradients):
                 if gradient is not None:
-                    total[index] = gradient if total[index] is None else total[index] + gradient
+                    previous = total[index]
+                    total[index] = gradient if previous is None else previous + gradient
             for name, value in output.sums.items():
                 sums[name] = sums.get(name, 0.0) + float(value)
         return sums, self._apply(total)
+
+    def _linearise(
+        self,
+        decisions: Decisions,
+        pieces: list[slice],
+        evaluate: Callable[[slice], tuple[Tensor, Tensor, Decisions]],
+        pool: ThreadPoolExecutor,
+    ) -> tuple[list[Tensor | None], dict[str, float]]:
+        """The chain rule in two passes, for losses that need a mini-batch whole while memory holds a piece of it.
+
+        A first pass without gradients gives all log-probabilities; the loss's derivative with respect to them is put
+        into ``decisions.columns``, where the second pass (``_linear_loss``) finds it.
+
+        Returns:
+            Gradients of the objective's own parameters, and diagnostic sums.
+        """
+
+        def look(piece: slice) -> tuple[Tensor, Tensor]:
+            with torch.no_grad():
+                return evaluate(piece)[:2]
+
+        parts = list(pool.map(look, pieces))
+        leaves = [torch.cat(column).requires_grad_() for column in zip(*parts, strict=True)]
+        output = self.objective.loss(leaves[0], leaves[1], decisions)
+        gradients = torch.autograd.grad(output.loss, [*leaves, *self.parameters], allow_unused=True)
+        if gradients[0] is None and gradients[1] is None:
+            pieces.clear()  # the loss knows the policy not at all: a critic is warmed up
+        for name, leaf, gradient in zip(("d_log_probs", "d_entropies"), leaves, gradients, strict=False):
+            decisions.columns[name] = torch.zeros_like(leaf) if gradient is None else gradient
+        return list(gradients[2:]), {name: float(value) for name, value in output.sums.items()}
 
     def _apply(self, gradients: list[Tensor | None]) -> float:
         for parameter, gradient in zip(self.parameters, gradients, strict=True):
@@ -201,7 +280,7 @@ class Learner:
                 "changed. The last checkpoint is intact; lower --learner.learning-rate and resume."
             )
         for group in self.optimizer.param_groups:
-            group["lr"] = self._current_learning_rate()
+            group["lr"] = self._current_learning_rate() * group.get("rate_scale", 1.0)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.num_updates += 1
@@ -216,3 +295,9 @@ class Learner:
 
     def _current_learning_rate(self) -> float:
         return self._base_rate * min(1.0, (self.num_updates + 1) / max(self.config.warmup_updates, 1))
+
+
+def _linear_loss(log_probs: Tensor, entropies: Tensor, decisions: Decisions) -> LossOutput:
+    """A loss with the gradient that ``Learner._linearise`` found."""
+    columns = decisions.columns
+    return LossOutput((log_probs * columns["d_log_probs"]).sum() + (entropies * columns["d_entropies"]).sum())

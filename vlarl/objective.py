@@ -1,4 +1,8 @@
-"""An objective turns a batch into advantages, and log-probabilities into a loss."""
+"""An objective turns a batch into advantages, and log-probabilities into a loss.
+
+An objective that is also a ``torch.nn.Module`` may own networks (a critic): its parameters are trained beside the
+policy's and its ``state_dict`` is saved and restored with the run.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,57 @@ from typing import Protocol
 
 from torch import Tensor
 
+from vlarl.policy import TorchPolicy
 from vlarl.types import RolloutBatch
+
+
+@dataclass(slots=True)
+class Decisions:
+    """The decisions of a mini-batch, or a slice of them; N decisions of any trajectories."""
+
+    old_log_probs: Tensor
+    """``float32 [N, C, T]``"""
+    advantages: Tensor
+    """``float32 [N, C, T]``"""
+    mask: Tensor
+    """``bool [N, C, T]``: the token's control step was executed."""
+    weights: Tensor
+    """``float32 [N, ...]``: what ``token_weights`` gave."""
+    rows: Tensor
+    """``int64 [N]``: which trajectory of the mini-batch a decision belongs to."""
+    inputs: dict[str, Tensor]
+    """Each ``[N, ...]``: inputs of ``Policy.evaluate``."""
+    columns: dict[str, Tensor]
+    """Each ``[N, ...]``: ``RolloutBatch.columns``."""
+
+    @classmethod
+    def of(cls, batch: RolloutBatch, weights: Tensor) -> Decisions:
+        """Every decision of ``batch`` that took place, trajectory by trajectory."""
+        assert batch.advantages is not None
+        valid = batch.decision_mask
+        return cls(
+            old_log_probs=batch.old_log_probs[valid],
+            advantages=batch.advantages[valid],
+            mask=batch.token_mask[valid],
+            weights=weights[valid],
+            rows=valid.nonzero()[:, 0],
+            inputs={name: value[valid] for name, value in batch.inputs.items()},
+            columns={name: value[valid] for name, value in batch.columns.items()},
+        )
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, piece: slice) -> Decisions:
+        return Decisions(
+            self.old_log_probs[piece],
+            self.advantages[piece],
+            self.mask[piece],
+            self.weights[piece],
+            self.rows[piece],
+            {name: value[piece] for name, value in self.inputs.items()},
+            {name: value[piece] for name, value in self.columns.items()},
+        )
 
 
 @dataclass(slots=True)
@@ -17,11 +71,21 @@ class LossOutput:
     loss: Tensor
     """Scalar; the weights already hold the mini-batch's denominators."""
     sums: dict[str, Tensor] = field(default_factory=dict)
-    """Diagnostic name -> sum over the micro-batch's valid tokens."""
+    """Diagnostic name -> sum over what the ratio is formed of (tokens, actions, ...); ``tokens`` is their number."""
 
 
 class Objective(Protocol):
-    """Two steps: once per iteration (``prepare``), once per micro-batch (``loss``)."""
+    """Once per run (``attach``), once per iteration (``prepare``), once per mini-batch and micro-batch."""
+
+    whole_minibatch: bool
+    """Whether ``loss`` must see all decisions of a mini-batch at once (trajectory ratios, batch statistics): costs a
+    second forward pass wherever a mini-batch is larger than a micro-batch."""
+    bootstraps: bool
+    """Whether ``RolloutBatch.final_inputs`` is needed."""
+
+    def attach(self, policy: TorchPolicy) -> None:
+        """Meet the policy before training: refuse one that does not fit, keep a frozen copy, ..."""
+        ...
 
     def prepare(self, batch: RolloutBatch) -> tuple[RolloutBatch, dict[str, float]]:
         """Drop what must not be learned from and set ``advantages``; also returns metrics.
@@ -31,13 +95,11 @@ class Objective(Protocol):
         ...
 
     def token_weights(self, batch: RolloutBatch) -> Tensor:
-        """``float32 [B, D, C, T]``: share of each token in the mini-batch's loss; 0 where masked, sums to 1."""
+        """``float32 [B, D, ...]``: share of each token (action, chunk) in the mini-batch's loss; 0 where masked."""
         ...
 
-    def loss(
-        self, log_probs: Tensor, entropies: Tensor, old_log_probs: Tensor, advantages: Tensor, weights: Tensor
-    ) -> LossOutput:
-        """Loss of one micro-batch; every argument ``float32 [N, C, T]``, N decisions of any trajectories."""
+    def loss(self, log_probs: Tensor, entropies: Tensor, decisions: Decisions) -> LossOutput:
+        """Loss of some decisions; ``log_probs`` and ``entropies`` are ``float32 [N, C, T]`` and carry gradients."""
         ...
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal, Protocol, Self
 
 from torch import Tensor, nn
 
-from vlarl.env_protocol import Float32Array, Observation
+from vlarl.env_protocol import EnvConfig, Float32Array, Observation
 from vlarl.types import PolicyOutput
 
 PUBLISHED_TYPES = {"openvla": "openvla_oft"}
@@ -49,10 +49,11 @@ class Policy(Protocol):
         """
         ...
 
-    def evaluate(self, inputs: dict[str, Tensor], tokens: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-        """Log-probabilities and entropies ``float32 [N, chunk, token]`` of ``tokens int64 [N, chunk, token]``.
+    def evaluate(self, inputs: dict[str, Tensor], tokens: Tensor, temperature: float | Tensor) -> tuple[Tensor, Tensor]:
+        """Log-probabilities and entropies ``float32 [N, chunk, token]`` of ``tokens [N, chunk, token]``.
 
-        ``inputs`` holds ``PolicyOutput.inputs`` stacked to ``[N, ...]``.
+        ``temperature`` is one number, or ``float32 [N, 1, 1, 1]``. ``inputs`` holds
+        ``PolicyOutput.inputs`` stacked to ``[N, ...]``.
         """
         ...
 
@@ -86,8 +87,10 @@ class TorchPolicy(Policy, Protocol):
         ...
 
 
-def load_policy(source: str | Path, *, seed: int = 0) -> TorchPolicy:
+def load_policy(source: str | Path, *, seed: int = 0, env: EnvConfig | None = None) -> TorchPolicy:
     """Load a checkpoint folder, or build a fresh policy from ``"package.module:Class"``.
+
+    A class with ``for_env`` builds a fresh policy by ``for_env(env, seed=seed)``: its sizes follow the environment's.
 
     The class is the one that the folder's ``config.json`` names: ``policy_class`` ("package.module:Class") or
     ``model_type`` (a module in ``vlarl/policies``, or a published type).
@@ -102,7 +105,8 @@ def load_policy(source: str | Path, *, seed: int = 0) -> TorchPolicy:
 
     text = str(source)
     if ":" in text and not Path(text).exists():
-        return resolve(text, "policies")(seed=seed)
+        found = resolve(text, "policies")
+        return found.for_env(env, seed=seed) if env is not None and hasattr(found, "for_env") else found(seed=seed)
     config_file = Path(source) / "config.json"
     if not config_file.is_file():
         raise CheckpointError(f"{config_file} does not exist; expected a checkpoint folder that holds one")

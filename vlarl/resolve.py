@@ -40,6 +40,9 @@ PACKAGES = {
 MARKERS = {"policies": "act", "rewards": "score", "objectives": "prepare", "envs": "step_chunk", "configs": "config"}
 """Kind -> the function or method that makes a module one of that kind (helpers beside it are not listed)."""
 
+PRESETS = {"objectives": "vlarl.objectives.presets"}
+"""Kind -> a package whose public functions are further names of that kind."""
+
 
 @dataclass(frozen=True, slots=True)
 class Listed:
@@ -62,8 +65,35 @@ def list_names(kind: str) -> list[Listed]:
         raise NameNotFoundError(unknown_name("kind", kind, PACKAGES))
     found = {item.name: item for item in _plugins(kind)}
     modules = [item for item in list_modules(PACKAGES[kind]) if _defines(item.source, MARKERS[kind])]
-    found.update({item.name: item for item in modules})
+    found.update({item.name: item for item in [*modules, *list_presets(kind)]})
     return [found[name] for name in sorted(found)]
+
+
+def list_presets(kind: str) -> list[Listed]:
+    """Public functions of the modules in ``PRESETS[kind]``: name, first docstring line and file."""
+    found = []
+    for module in list_modules(PRESETS[kind]) if kind in PRESETS else ():
+        for node in ast.parse(Path(module.source).read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
+                summary = (ast.get_docstring(node) or "").strip().split("\n", 1)[0]
+                found.append(Listed(node.name, summary, module.source))
+    return found
+
+
+def resolve_preset(name: str, kind: str) -> Any:
+    """What a preset's function gives; ``package.module:function`` and ``path.py:function`` work too.
+
+    Raises:
+        NameNotFoundError: no preset of that name (the nearest one is named).
+    """
+    presets = {item.name: item for item in list_presets(kind)}
+    simple = name.replace("-", "_")
+    if simple in presets:
+        return get_attribute(import_module(f"{PRESETS[kind]}.{Path(presets[simple].source).stem}"), simple)()
+    if ":" not in name:
+        raise NameNotFoundError(unknown_name(f"{kind.rstrip('s')} preset", name, presets, _HINT))
+    found = resolve(name, kind)
+    return found() if callable(found) else found
 
 
 def list_modules(package: str) -> list[Listed]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from vlarl.env_protocol import Float32Array
-from vlarl.types import Trajectory
+from vlarl.types import Trajectory, check_finite
 
 
 class RewardModel(Protocol):
@@ -32,6 +32,7 @@ def score_all(terms: Sequence[RewardModel], trajectories: Sequence[Trajectory]) 
 
     Raises:
         ValueError: a term returned the wrong number of rewards.
+        NotFiniteError: a term returned NaN or infinity (which trajectory and decision).
     """
     for term in terms:
         for trajectory, values in zip(trajectories, term.score(trajectories), strict=True):
@@ -40,4 +41,5 @@ def score_all(terms: Sequence[RewardModel], trajectories: Sequence[Trajectory]) 
                     f"reward term '{term.name}' returned shape {values.shape} for an episode of "
                     f"{len(trajectory.outputs)} decisions"
                 )
+            check_finite(f"reward term '{term.name}'", values, trajectory.spec)
             trajectory.rewards[term.name] = values

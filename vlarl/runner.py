@@ -7,7 +7,7 @@ from typing import Protocol
 
 from vlarl.collector import Collector
 from vlarl.env_protocol import EpisodeSpec
-from vlarl.learner import Learner
+from vlarl.learner import AnyLearner
 from vlarl.policy import Decoding
 from vlarl.types import RolloutBatch, Trajectory
 
@@ -16,7 +16,11 @@ class Runner(Protocol):
     """What the trainer asks for; a cluster runner answers the same three calls."""
 
     def collect(
-        self, specs: Sequence[EpisodeSpec], decoding: Decoding, on_episode: Callable[[Trajectory], None] | None
+        self,
+        specs: Sequence[EpisodeSpec],
+        decoding: Decoding,
+        on_episode: Callable[[Trajectory], None] | None,
+        annealing: Callable[[int], float] | None = None,
     ) -> list[Trajectory]:
         """Play the specs with the newest weights."""
         ...
@@ -33,7 +37,7 @@ class Runner(Protocol):
 class LocalRunner:
     """Collector and learner share the policy object, so publishing weights is free."""
 
-    def __init__(self, collector: Collector, learner: Learner) -> None:
+    def __init__(self, collector: Collector, learner: AnyLearner) -> None:
         self.collector = collector
         self.learner = learner
 
@@ -42,9 +46,10 @@ class LocalRunner:
         specs: Sequence[EpisodeSpec],
         decoding: Decoding,
         on_episode: Callable[[Trajectory], None] | None = None,
+        annealing: Callable[[int], float] | None = None,
     ) -> list[Trajectory]:
         """Play the specs."""
-        return self.collector.collect(specs, decoding, on_episode=on_episode)
+        return self.collector.collect(specs, decoding, on_episode=on_episode, annealing=annealing)
 
     def update(self, batch: RolloutBatch, *, seed: int, iteration: int, progress: float) -> dict[str, float]:
         """Update the shared policy."""

@@ -66,22 +66,17 @@ def worker_main(connection: socket.socket, config: EnvConfig) -> None:
             return
         last = False
         try:
-            result = _serve(slots, slot, request, config)
-            packed = sender.pack(slot, Answer(slot, result, time.process_time()))
+            packed = sender.pack(slot, Answer(slot, serve(slots, config, slot, request), time.process_time()))
         except Exception as error:  # any simulator failure is an ERROR episode, never a lost run
             last = not isinstance(error, CONTAINED) or isinstance(error, BrokenProcessError)
-            broken = slots.pop(slot, None)
-            if broken is not None:
-                broken.close()
-            last_line = traceback.format_exc(limit=-2).strip()
-            result = error_result(f"{type(error).__name__}: {error}\n{last_line}")
-            packed = sender.pack(slot, Answer(slot, result, time.process_time(), last))
+            packed = sender.pack(slot, Answer(slot, lose(slots, slot, error), time.process_time(), last))
         sender.send(packed)
         if last:
             return
 
 
-def _serve(slots: dict[int, Env], slot: int, request: Any, config: EnvConfig) -> Observation | StepResult:
+def serve(slots: dict[int, Env], config: EnvConfig, slot: int, request: Any) -> Observation | StepResult:
+    """Answer one request with the slot's environment; whatever that raises is raised."""
     if isinstance(request, EpisodeSpec):
         request = Replay(request, (), None)
     if not isinstance(request, Replay):
@@ -94,6 +89,14 @@ def _serve(slots: dict[int, Env], slot: int, request: Any, config: EnvConfig) ->
             _check_repeated(result, request.expected_state)
         result = _finite(slots[slot].step_chunk(chunk))
     return result
+
+
+def lose(slots: dict[int, Env], slot: int, error: Exception) -> StepResult:
+    """Throw the slot's environment away and end its episode with ``error`` as the cause."""
+    broken = slots.pop(slot, None)
+    if broken is not None:
+        broken.close()
+    return error_result(f"{type(error).__name__}: {error}\n{traceback.format_exc(limit=-2).strip()}")
 
 
 def _check_repeated(result: Observation | StepResult, expected: Float32Array | None) -> None:

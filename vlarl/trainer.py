@@ -14,19 +14,22 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 
 from vlarl.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
-from vlarl.collector import Collector
+from vlarl.collector import Collector, add_final_inputs
 from vlarl.config import TrainConfig
+from vlarl.curriculum import Curriculum
 from vlarl.env_protocol import EpisodeSpec, Outcome, TaskInfo
 from vlarl.errors import ConfigError
 from vlarl.evaluate import evaluate
 from vlarl.files import read_json
-from vlarl.learner import Learner
+from vlarl.learner import make_learner
+from vlarl.local_slots import LocalSlots
 from vlarl.media import side_by_side, write_video
 from vlarl.policy import Decoding, TorchPolicy
 from vlarl.progress import Display
@@ -34,6 +37,7 @@ from vlarl.report import write_report
 from vlarl.results import display_path, write_result
 from vlarl.reward import score_all
 from vlarl.runner import LocalRunner
+from vlarl.seeding import stream
 from vlarl.specs import training_groups
 from vlarl.tracking import make_tracker
 from vlarl.types import Trajectory, stack_trajectories
@@ -78,7 +82,9 @@ class Trainer:
         self.tasks = select_tasks(config)
         self.command = shlex.join(["vlarl", *sys.argv[1:]])
         self.rewards = [term.build() for term in config.rewards]
-        self.learner = Learner(policy, config.objective.build(), config.learner)
+        self.learner = make_learner(policy, config.objective, config.learner)
+        self.annealing = next(iter(getattr(config.objective, "temperature", ())), None)
+        self.curriculum = Curriculum(config.rollout.curriculum)
         self.iteration = 0
         self.train_seconds = 0.0
         if resume:
@@ -113,7 +119,7 @@ class Trainer:
             shutil.copyfile(self.config.imitation_reference, self.folder / "imitation.json")
         write_report(self.folder)
 
-    def _train_iteration(self, runner: LocalRunner, pool: WorkerPool) -> dict[str, float]:
+    def _train_iteration(self, runner: LocalRunner, pool: WorkerPool | LocalSlots) -> dict[str, float]:
         """Draw, collect, score, prepare, update; returns everything worth logging."""
         started, main_cpu, worker_cpu = time.perf_counter(), time.process_time(), pool.cpu_seconds
         trajectories, metrics = self._collect(runner)
@@ -122,7 +128,9 @@ class Trainer:
             reward_started = time.perf_counter()
             score_all(self.rewards, usable)
             metrics["seconds/reward"] = time.perf_counter() - reward_started
-            batch = stack_trajectories(usable)
+            if self.learner.bootstraps:
+                add_final_inputs(self.policy, usable, Decoding(temperature=self.config.rollout.temperature))
+            batch = stack_trajectories(usable, annealed=self.annealing is not None)
             metrics |= runner.update(
                 batch,
                 seed=self.config.seed,
@@ -130,7 +138,7 @@ class Trainer:
                 progress=self.iteration / self.config.iterations,
             )
         wall = time.perf_counter() - started
-        cores = min(self.config.rollout.workers, os.cpu_count() or 1)
+        cores = max(1, min(self.config.rollout.workers, os.cpu_count() or 1))
         busy = time.process_time() - main_cpu + pool.cpu_seconds - worker_cpu
         self.train_seconds += wall
         return metrics | {
@@ -148,17 +156,21 @@ class Trainer:
         decoding = Decoding(mode="sample", temperature=rollout.temperature)
         collected: list[Trajectory] = []
         stats = {"simulate": 0.0, "render": 0.0, "policy": 0.0, "rollout": 0.0, "steps": 0.0}
-        for draw in range(rollout.max_draws):
+        annealing = self.annealing and partial(self.annealing.temperature, iteration=self.iteration)
+        for draw in range(sys.maxsize if rollout.min_steps else rollout.max_draws):
             specs = self._draw(draw)
             self.display.phase("rollout", len(specs))
-            collected += runner.collect(specs, decoding, self.display.episode)
+            collected += runner.collect(specs, decoding, self.display.episode, annealing)
             cost = runner.collector.stats
             stats["rollout"] += cost.seconds
             stats["policy"] += cost.policy_seconds
             stats["steps"] += cost.steps
             for name, seconds in cost.phases.items():
                 stats[name] = stats.get(name, 0.0) + seconds
-            if rollout.max_draws > 1 and _groups_with_signal(collected) >= rollout.groups:
+            if rollout.min_steps:
+                if stats["steps"] >= rollout.min_steps:
+                    break
+            elif rollout.max_draws > 1 and _groups_with_signal(collected) >= rollout.groups:
                 break
         self.display.phase("update", 0)
         scored = [t for t in collected if t.outcome is not Outcome.ERROR]
@@ -172,8 +184,11 @@ class Trainer:
         }
         if scored:
             metrics["success"] = len(wins) / len(scored)
+            metrics["return"] = sum(t.env_return for t in scored) / len(scored)
         if wins:
             metrics["success_steps"] = sum(t.num_steps for t in wins) / len(wins)
+        if rollout.curriculum.enabled:
+            metrics |= self.curriculum.note(scored)
         for task in self.tasks:
             mine = [t.succeeded for t in scored if t.spec.task == task.task]
             if mine:
@@ -181,15 +196,20 @@ class Trainer:
         return collected, metrics
 
     def _draw(self, draw: int) -> list[EpisodeSpec]:
-        return training_groups(
+        rollout, plan = self.config.rollout, self.config.rollout.curriculum
+        specs = training_groups(
             self.tasks,
             split=self.config.split,
-            groups=self.config.rollout.groups,
-            group_size=self.config.rollout.group_size,
+            groups=rollout.groups * (plan.candidates if plan.enabled else 1),
+            group_size=rollout.group_size,
             seed=self.config.seed,
             iteration=self.iteration,
             draw=draw,
         )
+        if plan.enabled:
+            generator = stream("curriculum", self.config.seed, self.iteration, draw)
+            specs = self.curriculum.choose(specs, rollout.groups, generator)
+        return specs
 
     def _evaluate(self, collector: Collector, when: str, suffix: str = "", env: Any = None) -> None:
         """Write ``eval_<when>[_<decoding>].json``, one per decoding; those already there are kept."""
@@ -241,18 +261,23 @@ class Trainer:
             enlarged = side_by_side(*cameras).repeat(2, axis=1).repeat(2, axis=2)
             write_video(self.folder / "videos" / f"{name}.mp4", enlarged, fps=VIDEO_FPS)
 
-    def _pool(self, env: Any, *, workers: int | None = None, slots: int | None = None) -> WorkerPool:
+    def _pool(self, env: Any, *, workers: int | None = None, slots: int | None = None) -> WorkerPool | LocalSlots:
         rollout = self.config.rollout
+        tasks = [(task.suite, task.task) for task in self.tasks]
+        if not rollout.workers:
+            return LocalSlots(env, tasks=tasks, num_slots=slots or rollout.slots)
         return WorkerPool(
             env,
-            tasks=[(task.suite, task.task) for task in self.tasks],
+            tasks=tasks,
             workers=workers or rollout.workers,
             num_slots=slots or rollout.slots,
             watchdog_seconds=rollout.watchdog_seconds,
         )
 
     def _save(self) -> None:
-        meta = {"iteration": self.iteration, "train_seconds": self.train_seconds}
+        meta: dict[str, Any] = {"iteration": self.iteration, "train_seconds": self.train_seconds}
+        if self.config.rollout.curriculum.enabled:
+            meta["curriculum"] = self.curriculum.state()
         save_checkpoint(
             self.folder,
             self.iteration,
@@ -272,8 +297,9 @@ class Trainer:
         self.learner.load_state_dict(learner_state)
         self.iteration = int(meta["iteration"])
         self.train_seconds = float(meta["train_seconds"])
+        self.curriculum.load(meta.get("curriculum", []))
 
-    def _peak_memory_gb(self, pool: WorkerPool) -> float:
+    def _peak_memory_gb(self, pool: WorkerPool | LocalSlots) -> float:
         """Peak resident memory of this process plus the private memory of the workers now [GB]."""
         own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         return (own + pool.memory_bytes()) / 1e9

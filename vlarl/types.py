@@ -6,14 +6,16 @@ padded learning batch ``[batch, decision, chunk, token]`` whose masks are derive
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from vlarl.env_protocol import BoolArray, EpisodeSpec, Float32Array, Observation, Outcome
+from vlarl.errors import NotFiniteError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +25,7 @@ class PolicyOutput:
     actions: Float32Array
     """``float32 [chunk, action_dim]`` in environment units."""
     tokens: np.ndarray
-    """``int16 [chunk, token]`` action-bin indices (0-based), or a policy's own sampled values."""
+    """``int16 [chunk, token]`` action-bin indices (0-based), or a policy's own sampled values as ``float32``."""
     log_probs: Float32Array
     """``float32 [chunk, token]`` under the behaviour policy at ``temperature``."""
     inputs: Mapping[str, Tensor]
@@ -55,6 +57,10 @@ class Trajectory:
     """Phase -> seconds spent on this episode (simulate, render, ...)."""
     frames: list[Mapping[str, np.ndarray]] = field(default_factory=list)
     """Every control step's frames, only where asked for (videos)."""
+    final_observation: Observation | None = None
+    """What the policy would have seen next, had the episode not been truncated there."""
+    final_inputs: Mapping[str, Tensor] | None = None
+    """``final_observation`` as ``PolicyOutput.inputs``; only for objectives with a critic."""
 
     @property
     def num_steps(self) -> int:
@@ -65,6 +71,11 @@ class Trajectory:
     def succeeded(self) -> bool:
         """Whether the benchmark's own predicate fired."""
         return self.outcome is Outcome.SUCCESS
+
+    @property
+    def env_return(self) -> float:
+        """Sum of the environment's own rewards."""
+        return float(sum(rewards.sum() for rewards in self.env_rewards))
 
     def total_reward(self) -> float:
         """Sum over terms and decisions."""
@@ -80,7 +91,7 @@ class RolloutBatch:
     """
 
     tokens: Tensor
-    """``int64 [B, D, C, T]``"""
+    """``int64 [B, D, C, T]``, or ``float32`` where the policy's tokens are real numbers."""
     old_log_probs: Tensor
     """``float32 [B, D, C, T]``"""
     token_mask: Tensor
@@ -95,9 +106,22 @@ class RolloutBatch:
     """``bool [B]``: the benchmark's predicate fired."""
     groups: Tensor
     """``int64 [B]``"""
-    temperature: float
+    temperature: float | Tensor
+    """Of the sampling; ``float32 [B, D]`` where it changes along an episode."""
     advantages: Tensor | None = None
     """``float32 [B, D, C, T]``, set by ``Objective.prepare``."""
+    rewards: Tensor | None = None
+    """``float32 [B, D]``: total reward of each decision."""
+    truncated: Tensor | None = None
+    """``bool [B]``: cut off by a time limit, so the last state has a future that the rewards do not show."""
+    versions: Tensor | None = None
+    """``int64 [B, D]``: optimiser updates that the behaviour policy had seen."""
+    starts: Tensor | None = None
+    """``int64 [B, 2]``: task and initial state."""
+    final_inputs: dict[str, Tensor] | None = None
+    """Each ``[B, ...]``: policy inputs after a truncated episode's last decision, zero for the others."""
+    columns: dict[str, Tensor] = field(default_factory=dict)
+    """Each ``[B, D, ...]``: whatever else ``Objective.prepare`` wants to find again in ``Objective.loss``."""
 
     def __len__(self) -> int:
         return self.tokens.shape[0]
@@ -105,25 +129,52 @@ class RolloutBatch:
     def select(self, rows: Tensor | Sequence[int]) -> RolloutBatch:
         """The sub-batch of these trajectories, in this order."""
         index = torch.as_tensor(rows, dtype=torch.int64)
-        return RolloutBatch(
-            tokens=self.tokens[index],
-            old_log_probs=self.old_log_probs[index],
-            token_mask=self.token_mask[index],
-            inputs={name: value[index] for name, value in self.inputs.items()},
-            decision_mask=self.decision_mask[index],
-            returns=self.returns[index],
-            succeeded=self.succeeded[index],
-            groups=self.groups[index],
-            temperature=self.temperature,
-            advantages=None if self.advantages is None else self.advantages[index],
-        )
+        return self._map(lambda value: value[index])
+
+    def decision_temperatures(self) -> Callable[[slice], float | Tensor]:
+        """What ``Policy.evaluate`` takes for a slice of the decisions that took place: a number or ``[N, 1, 1, 1]``."""
+        if not isinstance(self.temperature, Tensor):
+            number = self.temperature
+            return lambda piece: number
+        column = self.temperature[self.decision_mask][:, None, None, None]
+        return lambda piece: column[piece]
+
+    def split_decisions(self) -> RolloutBatch:
+        """Every decision that took place as an episode of its own, ``[decisions, 1, C, T]``; final inputs are dropped.
+
+        For objectives whose mini-batches are drawn from single decisions.
+        """
+        valid = self.decision_mask
+        parts = self._map(lambda value: value[valid][:, None] if value.shape[:2] == valid.shape else value)
+        owner = valid.nonzero()[:, 0]
+        for name in ("returns", "succeeded", "groups", "truncated", "starts"):
+            value = getattr(self, name)
+            setattr(parts, name, None if value is None else value[owner])
+        parts.final_inputs = None
+        return parts
+
+    def _map(self, change: Callable[[Tensor], Tensor]) -> RolloutBatch:
+        changed: dict[str, Any] = {}
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if isinstance(value, Tensor):
+                value = change(value)
+            elif isinstance(value, dict):
+                value = {name: change(entry) for name, entry in value.items()}
+            changed[item.name] = value
+        return RolloutBatch(**changed)
 
 
-def stack_trajectories(trajectories: Sequence[Trajectory]) -> RolloutBatch:
+def stack_trajectories(trajectories: Sequence[Trajectory], *, annealed: bool = False) -> RolloutBatch:
     """Pad finished trajectories into one batch.
+
+    Args:
+        trajectories: finished episodes, none of them an error.
+        annealed: their temperature changed along the way on purpose.
 
     Raises:
         ValueError: no trajectory, one that ended in ``Outcome.ERROR`` or is still running, or two temperatures.
+        NotFiniteError: a log-probability is NaN or infinite (which trajectory, decision, step).
     """
     if not trajectories:
         raise ValueError("stack_trajectories got no trajectory")
@@ -131,13 +182,14 @@ def stack_trajectories(trajectories: Sequence[Trajectory]) -> RolloutBatch:
         if trajectory.outcome in (Outcome.ERROR, Outcome.RUNNING):
             raise ValueError(f"an episode with outcome {trajectory.outcome} may not be trained on: {trajectory.spec}")
     temperatures = {output.temperature for t in trajectories for output in t.outputs}
-    if len(temperatures) != 1:
+    if len(temperatures) != 1 and not annealed:
         raise ValueError(f"trajectories were sampled at several temperatures: {sorted(temperatures)}")
     rows, depth = len(trajectories), max(len(t.outputs) for t in trajectories)
     first = trajectories[0].outputs[0]
     chunk, width = first.tokens.shape
+    real = first.tokens.dtype.kind == "f"
     batch = RolloutBatch(
-        tokens=torch.zeros(rows, depth, chunk, width, dtype=torch.int64),
+        tokens=torch.zeros(rows, depth, chunk, width, dtype=torch.float32 if real else torch.int64),
         old_log_probs=torch.zeros(rows, depth, chunk, width),
         token_mask=torch.zeros(rows, depth, chunk, width, dtype=torch.bool),
         inputs={k: torch.zeros(rows, depth, *v.shape, dtype=v.dtype) for k, v in first.inputs.items()},
@@ -145,15 +197,65 @@ def stack_trajectories(trajectories: Sequence[Trajectory]) -> RolloutBatch:
         returns=torch.tensor([t.total_reward() for t in trajectories], dtype=torch.float32),
         succeeded=torch.tensor([t.succeeded for t in trajectories], dtype=torch.bool),
         groups=torch.tensor([t.spec.group for t in trajectories], dtype=torch.int64),
-        temperature=temperatures.pop(),
+        temperature=torch.ones(rows, depth) if annealed else temperatures.pop(),
+        rewards=torch.zeros(rows, depth),
+        truncated=torch.tensor([t.outcome is Outcome.TRUNCATED for t in trajectories], dtype=torch.bool),
+        versions=torch.zeros(rows, depth, dtype=torch.int64),
+        starts=torch.tensor([(t.spec.task, t.spec.init_state) for t in trajectories], dtype=torch.int64),
+        final_inputs=_final_inputs(trajectories),
     )
+    assert batch.rewards is not None and batch.versions is not None
     for row, trajectory in enumerate(trajectories):
         n = len(trajectory.outputs)
         batch.decision_mask[row, :n] = True
-        batch.tokens[row, :n] = torch.from_numpy(np.stack([o.tokens for o in trajectory.outputs]).astype(np.int64))
+        tokens = np.stack([o.tokens for o in trajectory.outputs])
+        batch.tokens[row, :n] = torch.from_numpy(tokens.astype(np.float32 if real else np.int64))
         batch.old_log_probs[row, :n] = torch.from_numpy(np.stack([o.log_probs for o in trajectory.outputs]))
+        check_finite("log-probability", batch.old_log_probs[row, :n], trajectory.spec)
+        batch.versions[row, :n] = torch.tensor([o.version for o in trajectory.outputs])
+        if isinstance(batch.temperature, Tensor):
+            batch.temperature[row, :n] = torch.tensor([o.temperature for o in trajectory.outputs])
+        if trajectory.rewards:
+            batch.rewards[row, :n] = torch.from_numpy(np.sum(list(trajectory.rewards.values()), axis=0))
         executed = torch.from_numpy(np.stack(trajectory.executed))
         batch.token_mask[row, :n] = executed[:, :, None].expand(-1, -1, width)
         for name, value in batch.inputs.items():
             value[row, :n] = torch.stack([o.inputs[name] for o in trajectory.outputs])
     return batch
+
+
+def _final_inputs(trajectories: Sequence[Trajectory]) -> dict[str, Tensor] | None:
+    """``final_inputs`` of those that have them, stacked; None if no trajectory has any."""
+    known = {row: t.final_inputs for row, t in enumerate(trajectories) if t.final_inputs is not None}
+    if not known:
+        return None
+    first = next(iter(known.values()))
+    stacked = {name: torch.zeros(len(trajectories), *v.shape, dtype=v.dtype) for name, v in first.items()}
+    for row, inputs in known.items():
+        for name, value in inputs.items():
+            stacked[name][row] = value
+    return stacked
+
+
+def check_finite(term: str, values: Tensor | np.ndarray, spec: EpisodeSpec) -> None:
+    """Refuse NaN and infinity before they become training data.
+
+    Args:
+        term: what the values are, for the message.
+        values: ``[decision, ...]``.
+        spec: whose they are.
+
+    Raises:
+        NotFiniteError: names trajectory, term and step.
+    """
+    values = np.asarray(values)
+    bad = np.argwhere(~np.isfinite(values))
+    if len(bad):
+        where = tuple(int(i) for i in bad[0])
+        names = ("decision", "chunk step", "token")
+        place = ", ".join(f"{name} {index}" for name, index in zip(names, where, strict=False))
+        raise NotFiniteError(
+            f"{term} is {values[where]} at {place} ({len(bad)} of {values.size} values are not finite) in the episode "
+            f"of {spec.suite} task {spec.task}, initial state {spec.init_state}, seed {spec.seed}, group {spec.group}. "
+            "Nothing was learned from it."
+        )

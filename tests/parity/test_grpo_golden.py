@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from tests.support.batches import batch_of, loss_of
 from vlarl.objectives.grpo import GrpoConfig, simplevla
-from vlarl.types import RolloutBatch
 
 GOLDEN = Path(__file__).parents[3] / "shared" / "golden"
 
@@ -17,23 +17,6 @@ def load(name: str):
     if not path.exists():
         pytest.skip(f"golden data {path} is absent")
     return np.load(path)
-
-
-def batch_of(mask, old_log_probs, returns, groups, succeeded=None) -> RolloutBatch:
-    """Rows of ``[B, L]`` arrays as a batch with one decision, one step and L tokens."""
-    mask = torch.as_tensor(np.asarray(mask)).bool()[:, None, None, :]
-    returns = torch.as_tensor(np.asarray(returns, np.float32))
-    return RolloutBatch(
-        tokens=torch.zeros_like(mask, dtype=torch.int64),
-        old_log_probs=torch.as_tensor(np.asarray(old_log_probs))[:, None, None, :],
-        token_mask=mask,
-        inputs={},
-        decision_mask=mask.any(-1).any(-1),
-        returns=returns,
-        succeeded=returns > 0 if succeeded is None else succeeded,
-        groups=torch.as_tensor(np.asarray(groups, np.int64)),
-        temperature=1.6,
-    )
 
 
 def test_advantages_equal_simplevla_rl():
@@ -54,14 +37,13 @@ def test_policy_loss_equals_simplevla_rl_per_trajectory():
     total = 0.0
     for row, (loss, clipfrac, kl) in enumerate(data["rl/core/per_trajectory_loss_clipfrac_kl"]):
         batch = batch_of(mask[row : row + 1], old[row : row + 1], [1.0], [0])
-        weights = objective.token_weights(batch)[:, 0]
-        args = [x[row][None, None] for x in (new, torch.zeros_like(new), old, advantages)]
-        output = objective.loss(*args, weights)
+        batch.advantages = advantages[row][None, None, None]
+        output = loss_of(objective, new[row], batch)
         tokens = output.sums["tokens"]
         assert float(output.loss) == pytest.approx(loss, abs=2e-6)
         total += float(output.sums["clipfrac"])
         # upstream's "kl" is the mean of -log_ratio, ours the non-negative k3 estimator: same log-probs behind both
-        assert float(-(args[0] - args[2])[0, 0][mask[row]].mean()) == pytest.approx(kl, abs=2e-6)
+        assert float((old - new)[row][mask[row]].mean()) == pytest.approx(kl, abs=2e-6)
         assert 0 <= float(output.sums["clipfrac"] / tokens) >= clipfrac - 1e-6
     assert total > 0
 
@@ -72,9 +54,8 @@ def test_loss_and_gradient_equal_verl_in_sequence_mean_token_mean_mode():
     objective = GrpoConfig(clip_low=low, clip_high=high).build()
     new = torch.tensor(data["in/log_prob"], requires_grad=True)
     batch = batch_of(data["in/mask"], data["in/old_log_prob"], np.ones(16), data["in/group"])
-    weights = objective.token_weights(batch)[:, 0]
-    old, advantages = (torch.tensor(data[f"in/{name}"])[:, None] for name in ("old_log_prob", "advantages"))
-    output = objective.loss(new[:, None], torch.zeros_like(old), old, advantages, weights)
+    batch.advantages = torch.tensor(data["in/advantages"])[:, None, None]
+    output = loss_of(objective, new, batch)
     output.loss.backward()
     name = "loss/no_dual_clip/seq-mean-token-mean"
     assert float(output.loss.detach()) == pytest.approx(float(data[f"{name}/loss"]), rel=2e-6, abs=1e-6)

@@ -3,12 +3,14 @@
 Example::
 
     vlarl train toy_grpo
+    vlarl train toy_grpo --objective gspo --objective.ratio.level chunk
     vlarl train libero_quickstart --iterations 20 --rollout.temperature 1.0
     vlarl train path/to/my_experiment.py --out runs/mine
     vlarl train path/to/my_experiment.py --resume runs/mine
 
 CONFIG is a name in configs/ or a path to a Python file that defines config() -> TrainConfig. Every field of the
-configuration is a flag: 'vlarl train CONFIG --help' lists them. A stopped run continues with --resume and ends with
+configuration is a flag: 'vlarl train CONFIG --help' lists them; --objective NAME takes another objective first, see
+'vlarl list objectives'. A stopped run continues with --resume and ends with
 the same weights as one that was not stopped; where classes lie in files of yours, name CONFIG again.
 """
 
@@ -25,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 from vlarl.cli import EXIT_INTERRUPTED, plain_description
 from vlarl.errors import ConfigError, UserError, nearest
 from vlarl.file_modules import loaded_files
-from vlarl.resolve import is_path, list_names, resolve
+from vlarl.resolve import is_path, list_names, resolve, resolve_preset
 
 if TYPE_CHECKING:
     from vlarl.config import TrainConfig
@@ -70,6 +72,7 @@ def main(arguments: Sequence[str]) -> int:
         raise UserError(f"which experiment? vlarl train CONFIG, with CONFIG one of {names_text()} or a path to a file")
     saved = load_saved(Path(resume), name) if resume is not None else None
     base = saved if saved is not None else load_named(str(name))
+    base = with_objective(base, words, resumed=saved is not None)
     from vlarl.flags import apply_flags
 
     config, options = apply_flags(
@@ -92,7 +95,7 @@ def train(config: TrainConfig, folder: Path, *, resume: bool, named: str | None 
     from vlarl.progress import Display
     from vlarl.trainer import Trainer
 
-    policy = load_policy(config.policy, seed=config.seed)
+    policy = load_policy(config.policy, seed=config.seed, env=config.env)
     with Display(config.iterations) as display:
         try:
             Trainer(config, policy, folder, display=display, resume=resume).fit()
@@ -195,6 +198,23 @@ def set_aside_final_results(folder: Path, iterations: int) -> None:
     """Rename ``eval_after*.json`` of a run that goes on, so that it is evaluated again at its new end."""
     for path in folder.glob("eval_after*.json"):
         path.rename(path.with_name(path.name.replace("eval_after", f"eval_iteration_{iterations:04d}", 1)))
+
+
+def with_objective(config: TrainConfig, words: list[str], *, resumed: bool) -> TrainConfig:
+    """Take ``--objective NAME`` out of ``words`` and put what it names into the configuration.
+
+    Raises:
+        NameNotFoundError: no such preset.
+        UserError: the run has begun with its objective already.
+    """
+    name = flag_value(words, "--objective")
+    if name is None:
+        return config
+    if resumed:
+        raise UserError("a resumed run continues with the objective it began with: leave --objective away")
+    place = next(index for index, word in enumerate(words) if word.partition("=")[0] == "--objective")
+    del words[place : place + (1 if "=" in words[place] else 2)]
+    return dataclasses.replace(config, objective=resolve_preset(name, "objectives"))
 
 
 def flag_value(words: Sequence[str], flag: str) -> str | None:

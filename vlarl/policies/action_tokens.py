@@ -88,12 +88,12 @@ def expected_values(logits: Tensor, values: Tensor, temperature: float) -> Tenso
     return mean
 
 
-def log_probs_of(logits: Tensor, tokens: Tensor, temperature: float) -> Tensor:
+def log_probs_of(logits: Tensor, tokens: Tensor, temperature: float | Tensor) -> Tensor:
     """Log-probability of ``tokens int64 [...]`` under ``softmax(logits / T)``, ``float32 [...]``."""
     return _gather(torch.log_softmax(logits.float() / temperature, dim=-1), tokens)
 
 
-def log_probs_and_entropy(logits: Tensor, tokens: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+def log_probs_and_entropy(logits: Tensor, tokens: Tensor, temperature: float | Tensor) -> tuple[Tensor, Tensor]:
     """``log_probs_of``, bit for bit, and the entropy of ``softmax(logits / T)``, ``float32 [...]``."""
     log_softmax = torch.log_softmax(logits.float() / temperature, dim=-1)
     return _gather(log_softmax, tokens), -(log_softmax.exp() * log_softmax).sum(dim=-1)

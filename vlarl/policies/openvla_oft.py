@@ -126,7 +126,9 @@ class OpenVlaOft(nn.Module):
             for i, row in enumerate(rows)
         ]
 
-    def evaluate(self, inputs: Mapping[str, Tensor], tokens: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    def evaluate(
+        self, inputs: Mapping[str, Tensor], tokens: Tensor, temperature: float | Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Differentiable log-probabilities and entropies ``float32 [N, chunk, action_dim]``.
 
         Rows of padding (an empty prompt) are computed with a one-token prompt; their values mean nothing.

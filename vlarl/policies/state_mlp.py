@@ -97,7 +97,7 @@ class StateMlp(nn.Module):
             )
         return outputs
 
-    def evaluate(self, inputs: dict[str, Tensor], tokens: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    def evaluate(self, inputs: dict[str, Tensor], tokens: Tensor, temperature: float | Tensor) -> tuple[Tensor, Tensor]:
         """Log-probabilities and entropies ``float32 [N, chunk, action_dim]``."""
         return log_probs_and_entropy(self._logits(inputs["state"]), tokens, temperature)
 

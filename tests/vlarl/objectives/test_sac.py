@@ -1,0 +1,145 @@
+"""SAC: its targets by hand, its buffer, exact resume, and that gradients reach what they should."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+
+from tests.support.tiny_env import SignsConfig
+from vlarl.collector import Collector, add_final_inputs
+from vlarl.errors import ConfigError
+from vlarl.learner import LearnerConfig, make_learner
+from vlarl.local_slots import LocalSlots
+from vlarl.nn.twin_critic import TwinCritic
+from vlarl.objectives.replay_buffer import ReplayBuffer
+from vlarl.objectives.sac import SacConfig, parseval_penalty
+from vlarl.policies.mlp import SquashedMlp
+from vlarl.policies.state_mlp import StateMlp
+from vlarl.policy import Decoding
+from vlarl.reward import score_all
+from vlarl.rewards.environment import EnvironmentConfig
+from vlarl.specs import training_groups
+from vlarl.types import stack_trajectories
+
+
+def rollouts(policy, iteration=0, truncates=False, decisions=2):
+    env = SignsConfig(dense=True, truncates=truncates, decisions=decisions)
+    specs = training_groups(env.task_specs("s"), split="official", groups=8, group_size=2, seed=0, iteration=iteration)
+    with LocalSlots(env, num_slots=2) as slots:
+        episodes = Collector(policy, slots).collect(specs, Decoding())
+    score_all([EnvironmentConfig().build()], episodes)
+    add_final_inputs(policy, episodes, Decoding())
+    return stack_trajectories(episodes)
+
+
+def small(**changes):
+    policy = SquashedMlp.for_env(SignsConfig(), hidden=(16, 16))
+    config = SacConfig(**({"batch_size": 32, "learning_starts": 32, "hidden": (16, 16), "discount": 0.9} | changes))
+    return policy, make_learner(policy, config, LearnerConfig(learning_rate=3e-3))
+
+
+def test_transitions_end_where_episodes_end_and_go_on_where_they_were_cut():
+    policy, learner = small()
+    for truncates in (False, True):
+        batch = rollouts(policy, truncates=truncates)
+        learner.buffer = ReplayBuffer(1000)
+        learner.remember(batch)
+        columns, count = learner.buffer.columns, learner.buffer.size
+        assert count == 32 and learner.num_steps >= 32
+        first, last = slice(0, count, 2), slice(1, count, 2)
+        torch.testing.assert_close(columns["next_state"][first], columns["state"][last])
+        assert columns["discount"][:count][first].tolist() == pytest.approx([0.9] * 16)
+        assert columns["discount"][:count][last].tolist() == pytest.approx([0.9 if truncates else 0.0] * 16)
+        if truncates:
+            torch.testing.assert_close(columns["next_state"][:count][last], batch.final_inputs["state"])
+        torch.testing.assert_close(columns["action"][:count], batch.tokens.tanh().flatten(0, 1).flatten(1))
+
+
+def test_the_buffer_is_a_ring():
+    buffer = ReplayBuffer(5)
+    for start in (0, 3, 6):
+        numbers = torch.arange(start, start + 3).float()
+        buffer._append({"reward": numbers, "state": numbers[:, None]})
+    assert buffer.size == 5 and sorted(buffer.columns["reward"].tolist()) == [4, 5, 6, 7, 8]
+    torch.testing.assert_close(buffer.columns["state"][:, 0], buffer.columns["reward"])
+    again = ReplayBuffer(5)
+    again.load_state_dict(copy.deepcopy(buffer.state_dict()))
+    for ring in (buffer, again):
+        ring._append({"reward": torch.tensor([9.0]), "state": torch.tensor([[9.0]])})
+    assert again.columns["reward"].tolist() == buffer.columns["reward"].tolist()
+
+
+def test_twin_critic_is_two_separate_networks():
+    critic = TwinCritic(4, (8, 8), torch.Generator().manual_seed(0))
+    state, action = torch.randn(6, 3), torch.randn(6, 1)
+    found = critic(state, action)
+    for member in range(2):
+        values = torch.cat((state, action), -1)
+        for index in range(3):
+            values = values @ critic.weights[index][member] + critic.biases[index][member]
+            values = values.relu() if index < 2 else values
+        torch.testing.assert_close(found[member], values[:, 0])
+    assert not torch.allclose(found[0], found[1])
+
+
+def test_one_step_does_what_the_formulas_say():
+    policy, learner = small()
+    learner.remember(rollouts(policy))
+    before = copy.deepcopy(learner)
+    torch.manual_seed(0)
+    losses = learner.step(np.random.default_rng(5))
+    generator = np.random.default_rng(5)
+    data = before.buffer.sample(generator, 32)
+    noise = torch.from_numpy(generator.standard_normal((2, 32, 1), dtype=np.float32))
+    with torch.no_grad():
+        action, log_prob = before.policy.draw(data["next_state"], noise[0])
+        both = torch.stack([before.target(data["next_state"], action)[member] for member in range(2)])
+        target = data["reward"] + data["discount"] * (torch.minimum(*both) - 1.0 * log_prob)
+        values = before.critic(data["state"], data["action"])
+        expected = sum(0.5 * torch.nn.functional.mse_loss(values[member], target) for member in range(2))
+    assert float(losses["critic_loss"]) == pytest.approx(float(expected), rel=1e-5)
+    moved = [not torch.equal(a, b) for a, b in zip(before.policy.parameters(), policy.parameters(), strict=True)]
+    assert any(moved) and float(learner.log_alpha.detach()) != 0.0
+    old, online = before.target.weights[0], learner.critic.weights[0].detach()
+    torch.testing.assert_close(learner.target.weights[0], old + 0.005 * (online - old))
+
+
+def test_a_resumed_run_continues_bit_for_bit():
+    policy, learner = small()
+    again, resumed = small()
+    for iteration in range(4):
+        if iteration == 2:
+            again.load_state_dict(copy.deepcopy(policy.state_dict()))
+            resumed.load_state_dict(copy.deepcopy(learner.state_dict()))
+        if iteration >= 2:
+            resumed.update(rollouts(again, iteration), seed=0, iteration=iteration)
+        learner.update(rollouts(policy, iteration), seed=0, iteration=iteration)
+    assert resumed.num_updates == learner.num_updates == 4 * 32
+    for a, b in zip(policy.parameters(), again.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_it_refuses_what_cannot_work():
+    with pytest.raises(ConfigError, match="policy='vlarl.policies.mlp:SquashedMlp'"):
+        make_learner(StateMlp(), SacConfig(), LearnerConfig())
+    with pytest.raises(ConfigError, match="must hold a batch of 256"):
+        SacConfig(capacity=100)
+    with pytest.raises(ConfigError, match="build_learner"):
+        SacConfig().build()
+
+
+def test_parseval_penalty():
+    assert float(parseval_penalty(torch.tensor([[1.0, 1.0], [0.0, 1.0]]))) == pytest.approx(3.0 * 32**2)
+    assert float(parseval_penalty(2**0.5 * torch.eye(2))) == pytest.approx(0.0, abs=1e-6)
+
+
+@pytest.mark.parametrize("truncates", [False, True])
+def test_sac_learns(truncates):
+    policy, learner = small(updates_per_step=2.0)
+    rewards = []
+    for iteration in range(10):
+        batch = rollouts(policy, iteration, truncates)
+        rewards.append(float(batch.returns.mean()))
+        learner.update(batch, seed=0, iteration=iteration)
+    assert sum(rewards[:2]) / 2 < 1.3 and sum(rewards[-3:]) / 3 > 1.6, rewards

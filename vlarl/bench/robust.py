@@ -1,0 +1,280 @@
+"""Train AdaRL and its baselines on varying MuJoCo models, and measure returns across perturbations.
+
+Example::
+
+    vlarl bench robust --env-id Hopper-v5 --steps 300000 --out runs/bench_robust --json robust.json --figure robust.png
+    vlarl bench robust --contenders sac,adarl_repaired --seeds 1 --steps 20000 --out runs/bench_robust_try
+
+Contenders, all with two layers of 64: 'sac' (plain weights), 'adarl_faithful' and 'adarl_repaired' (see
+vlarl/objectives/adarl.py), 'sac_final_rank' (factors fixed at the ranks that adarl_repaired ended with, same seed) and
+'parseval' (SAC with near-orthogonal critic layers). All train under the same sampled models: the paper's sinusoid, or
+'uniform' in the grid's ranges, shrunk so that no model is farther than --distance from the stock one.
+
+Each policy then plays the stock model and a grid of single changed parameters, greedily. Reported: nominal return, mean
+over the grid, CVaR (mean of the worst fifth of grid points), Student's 95 % intervals over seeds, and the final ranks.
+Every finished run is a file in --out; a study that was stopped goes on with what is missing.
+
+Needs: pip install 'vlarl[mujoco]'
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from vlarl.bench.measure import Table, print_rows
+from vlarl.errors import UserError
+
+if TYPE_CHECKING:
+    from vlarl.collector import Collector
+
+CONTENDERS = ("sac", "adarl_repaired", "adarl_faithful", "sac_final_rank", "parseval")
+GRID: dict[str, tuple[float, ...]] = {
+    "mass": (0.6, 0.8, 1.25, 1.6),
+    "friction": (0.4, 0.7, 1.5, 2.0),
+    "gravity": (7.0, 8.5, 11.5, 14.0),
+    "actuator": (0.6, 0.8, 1.2, 1.4),
+    "wind": (-10.0, -5.0, 5.0, 10.0),
+    "delay": (1.0, 2.0),
+}
+LENGTH_GRID = {"Hopper": {"torso": (0.2, 0.3, 0.5, 0.6), "foot": (0.2, 0.3, 0.5, 0.59)}}
+WORST_SHARE = 0.2
+
+
+@dataclass(frozen=True)
+class Options:
+    """Flags of ``vlarl bench robust``."""
+
+    env_id: str = "Hopper-v5"
+    contenders: str = ",".join(CONTENDERS)
+    """With commas between; adarl_repaired must come before sac_final_rank."""
+    steps: int = 300_000
+    """Control steps per run, and updates."""
+    seeds: int = 3
+    every: int = 60_000
+    """Updates between cuts."""
+    learning_rate: float = 3e-3
+    """The paper's."""
+    sampler: Literal["sinusoid", "uniform"] = "sinusoid"
+    """Models seen in training."""
+    distance: float = 0.02
+    """With 'uniform': the farthest a training model may be from the stock one (see envs/mujoco_dynamics.py)."""
+    episodes: int = 5
+    """Evaluation episodes per grid point."""
+    learning_starts: int = 5_000
+    threads: int = 1
+    out: Path = Path("runs/bench_robust")
+    json: Path | None = None
+    figure: Path | None = None
+    """Draw return against each parameter into this PNG."""
+
+
+def run(options: Options) -> int:
+    """Play what is missing, then print, write and draw."""
+    names = options.contenders.split(",")
+    unknown = [name for name in names if name not in CONTENDERS]
+    if unknown:
+        raise UserError(f"unknown contender {unknown[0]!r}; choose from {', '.join(CONTENDERS)}")
+    if "sac_final_rank" in names and "adarl_repaired" not in names[: names.index("sac_final_rank")]:
+        raise UserError("sac_final_rank takes its ranks from adarl_repaired: name that first")
+    import torch
+
+    from vlarl.files import atomic_write_json, read_json
+
+    torch.set_num_threads(options.threads)
+    results: list[dict[str, Any]] = []
+    for seed in range(options.seeds):
+        for name in names:
+            label = f"{options.env_id}-{options.sampler}-{options.steps}-{name}-seed{seed}"
+            file = options.out / f"{label}.json"
+            if not file.is_file():
+                print(f"running {label}", flush=True)
+                ranks = next(
+                    (r["ranks"] for r in results if r["contender"] == "adarl_repaired" and r["seed"] == seed), []
+                )
+                atomic_write_json(file, {"contender": name, "seed": seed, **play(name, seed, options, ranks)})
+            results.append(read_json(file))
+    table = Table()
+    for result in results:
+        for kind, value in scores(result).items():
+            table.add(f"{result['contender']} {kind}", "return", value)
+    print_rows(f"{options.env_id}, {options.steps} steps, {options.seeds} seeds", table.rows(), {})
+    if options.json is not None:
+        write(options, table, results)
+    if options.figure is not None:
+        draw(options.figure, results)
+    return 0
+
+
+def grid(env_id: str) -> dict[str, tuple[float, ...]]:
+    """Parameter -> values, the stock value left out."""
+    return GRID | LENGTH_GRID.get(env_id.partition("-")[0], {})
+
+
+def training_env(options: Options) -> Any:
+    """The environment whose models vary from episode to episode."""
+    from envs.mujoco_dynamics import DynamicsConfig, Range, calibrate_radius
+
+    if options.sampler == "sinusoid":
+        return DynamicsConfig(env_id=options.env_id, sampler="sinusoid")
+    ranges = tuple(
+        Range(name=name, low=min(values), high=max(values))
+        for name, values in grid(options.env_id).items()
+        if name != "delay"
+    )
+    config = DynamicsConfig(env_id=options.env_id, sampler="uniform", ranges=ranges)
+    radius, _ = calibrate_radius(config, options.distance)
+    return DynamicsConfig(env_id=options.env_id, sampler="uniform", ranges=ranges, radius=radius)
+
+
+def make(name: str, env: Any, seed: int, options: Options, ranks: list[int]) -> tuple[Any, Any]:
+    """Policy and learner of a contender."""
+    from vlarl.learner import LearnerConfig, make_learner
+    from vlarl.objectives.adarl import AdaRlConfig, adarl_faithful, adarl_repaired
+    from vlarl.objectives.sac import SacConfig
+    from vlarl.policies.mlp import FactoredMlp, SquashedMlp
+
+    common: dict[str, Any] = {"hidden": (64, 64), "learning_starts": options.learning_starts}
+    if name in ("sac", "parseval"):
+        policy: Any = SquashedMlp.for_env(env, seed=seed, hidden=(64, 64))
+        objective: Any = SacConfig(**common, parseval=1e-4 if name == "parseval" else 0.0)
+    elif name == "sac_final_rank":
+        policy = FactoredMlp.for_env(env, seed=seed, rank=ranks[0])
+        objective = AdaRlConfig(**common, every=0, rank=max(ranks[1:]))
+    else:
+        policy = FactoredMlp.for_env(env, seed=seed)
+        mode = adarl_faithful if name == "adarl_faithful" else adarl_repaired
+        objective = mode(**common, every=options.every)
+    return policy, make_learner(policy, objective, LearnerConfig(learning_rate=options.learning_rate))
+
+
+def play(name: str, seed: int, options: Options, ranks: list[int]) -> dict[str, Any]:
+    """Train one contender and evaluate it."""
+    from vlarl.collector import Collector, add_final_inputs
+    from vlarl.local_slots import LocalSlots
+    from vlarl.policy import Decoding
+    from vlarl.reward import score_all
+    from vlarl.rewards.environment import EnvironmentConfig
+    from vlarl.specs import training_groups
+    from vlarl.types import stack_trajectories
+
+    env, started = training_env(options), time.perf_counter()
+    policy, learner = make(name, env, seed, options, ranks)
+    if hasattr(learner, "evaluate"):
+        learner.evaluate = perturbed_score(policy, options)
+    term, tasks = EnvironmentConfig().build(), env.task_specs("gymnasium")
+    curve, played, iteration = [], 0, 0
+    with LocalSlots(env) as slots:
+        collector = Collector(policy, slots)
+        while played < options.steps:
+            specs = training_groups(tasks, split="official", groups=1, group_size=1, seed=seed, iteration=iteration)
+            episodes = collector.collect(specs, Decoding())
+            score_all([term], episodes)
+            add_final_inputs(policy, episodes, Decoding())
+            learner.update(stack_trajectories(episodes), seed=seed, iteration=iteration)
+            played += episodes[0].num_steps
+            curve.append([played, episodes[0].env_return])
+            iteration += 1
+    seconds = time.perf_counter() - started
+    nominal, points = evaluate_grid(policy, options)
+    return {
+        "protocol": env.protocol(),
+        "steps": played,
+        "seconds": seconds,
+        "curve": curve[:: max(1, len(curve) // 500)],
+        "ranks": list(getattr(learner, "ranks", [])),
+        "cuts": list(learner.controller.history) if hasattr(learner, "controller") else [],
+        "nominal": nominal,
+        "grid": points,
+    }
+
+
+def returns_under(policy: Any, options: Options, name: str, value: float, episodes: int) -> list[float]:
+    """Greedy returns with one parameter set."""
+    from envs.mujoco_dynamics import DynamicsConfig, Range
+    from vlarl.collector import Collector
+    from vlarl.local_slots import LocalSlots
+
+    env = DynamicsConfig(env_id=options.env_id, sampler="fixed", ranges=(Range(name=name, low=value, high=value),))
+    with LocalSlots(env) as slots:
+        return play_greedily(Collector(policy, slots), env, episodes)
+
+
+def play_greedily(collector: Collector, env: Any, episodes: int) -> list[float]:
+    """Returns of as many held-out episodes."""
+    from vlarl.policy import Decoding
+    from vlarl.specs import evaluation_specs
+
+    specs = evaluation_specs(env.task_specs("gymnasium"), split="heldout", episodes_per_task=episodes, seed=1)
+    return [episode.env_return for episode in collector.collect(specs, Decoding(mode="greedy"))]
+
+
+def evaluate_grid(policy: Any, options: Options) -> tuple[list[float], dict[str, dict[str, list[float]]]]:
+    """Returns under the stock model, and parameter -> value -> returns."""
+    nominal = returns_under(policy, options, "mass", 1.0, options.episodes)
+    points = {
+        name: {str(value): returns_under(policy, options, name, value, options.episodes) for value in values}
+        for name, values in grid(options.env_id).items()
+    }
+    return nominal, points
+
+
+def perturbed_score(policy: Any, options: Options) -> Callable[[], float]:
+    """Mean return of one episode under the stock model and under each parameter's two outermost values."""
+    places = [("mass", 1.0)] + [(name, v) for name, vs in grid(options.env_id).items() for v in (vs[0], vs[-1])]
+    return lambda: float(np.mean([returns_under(policy, options, name, value, 1)[0] for name, value in places]))
+
+
+def scores(result: dict[str, Any]) -> dict[str, float]:
+    """Nominal return, mean over the grid, and mean of its worst fifth."""
+    means = sorted(float(np.mean(found)) for values in result["grid"].values() for found in values.values())
+    worst = means[: max(1, round(WORST_SHARE * len(means)))]
+    nominal = float(np.mean(result["nominal"]))
+    return {"nominal": nominal, "perturbed mean": float(np.mean(means)), "perturbed CVaR": float(np.mean(worst))}
+
+
+def write(options: Options, table: Table, results: list[dict[str, Any]]) -> None:
+    """Write the result file."""
+    from vlarl.bench.mujoco import student_interval
+    from vlarl.results import result_header, write_result
+
+    by_name: dict[str, list[float]] = {}
+    for result in results:
+        for kind, value in scores(result).items():
+            by_name.setdefault(f"{result['contender']} {kind}", []).append(value)
+    words = ["vlarl", "bench", "robust", "--env-id", options.env_id, "--steps", str(options.steps)]
+    words += ["--contenders", options.contenders, "--seeds", str(options.seeds), "--sampler", options.sampler]
+    words += ["--every", str(options.every), "--learning-rate", str(options.learning_rate)]
+    protocol = {"episodes_per_point": options.episodes, "decoding": "greedy", "grid": grid(options.env_id)}
+    content = {"rows": table.rows(), "ratios": {}, "intervals": {k: student_interval(v) for k, v in by_name.items()}}
+    assert options.json is not None
+    write_result(options.json, result_header(words, protocol) | content | {"runs": results})
+
+
+def draw(file: Path, results: list[dict[str, Any]]) -> None:
+    """Return against each parameter, a line per contender (mean over seeds and episodes)."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    names = list(results[0]["grid"])
+    figure, axes = pyplot.subplots(1, len(names), figsize=(3.2 * len(names), 3.0), sharey=True, squeeze=False)
+    for axis, name in zip(axes[0], names, strict=True):
+        for contender in dict.fromkeys(result["contender"] for result in results):
+            mine = [result["grid"][name] for result in results if result["contender"] == contender]
+            places = sorted(mine[0], key=float)
+            heights = [float(np.mean([np.mean(run[place]) for run in mine])) for place in places]
+            axis.plot([float(place) for place in places], heights, marker="o", label=contender)
+        axis.set_xlabel(name)
+    axes[0][0].set_ylabel("return")
+    axes[0][-1].legend(fontsize=7)
+    figure.tight_layout()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(file, dpi=150)
+    pyplot.close(figure)

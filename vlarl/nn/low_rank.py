@@ -1,0 +1,213 @@
+"""Weights as a product of two thin factors, and the rules by which their rank is chosen.
+
+AdaRL (arXiv 2510.11899) replaces a hidden weight ``W [out, in]`` by ``W1 [out, r] W2 [r, in]`` without bias or
+activation in between, and now and then cuts r to what the singular values ``sigma`` ask for:
+
+========== ======================================================================= ====================
+rule       rank                                                                    source
+========== ======================================================================= ====================
+eq14       ``max {l : sum_{i<=l} sigma_i / sum_i sigma_i <= beta}``, at least 1    AdaRL eq. 14, as run
+eq16       ``min {l : sigma_l / sigma_1 <= beta}``, all of them if there is none   AdaRL eq. 16
+min_energy ``min {l : sum_{i<=l} sigma_i >= beta * total}``                        ours
+objective  ``argmin_r sqrt(sum_{i>r} sigma_i^2) + penalty r``, the smaller of two  AdaRL's upper level
+========== ======================================================================= ====================
+
+``eq14`` has no fixed point: with beta < 1 every use removes at least one direction, since all of them together exceed
+beta. ``min_energy`` against the *initial* total has one: once what is left of the energy is needed, nothing is cut.
+
+After a cut the factors are balanced: ``W1 = U_r sqrt(S_r)``, ``W2 = sqrt(S_r) V_r^T``, so both have the same norm. QR
+of the thin factors comes first, so a cut costs ``O((out + in) r^2)``: LoRA factors of a large weight can be cut the
+same way.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vlarl.errors import ConfigError
+
+TOLERANCE = 1e-12
+"""Ratios this near to beta count as equal to it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankRule:
+    """How many directions are kept."""
+
+    name: Literal["eq14", "eq16", "min_energy", "objective"] = "min_energy"
+    beta: float = 0.98
+    """Share of the energy (eq14, min_energy) or of the largest singular value (eq16)."""
+    penalty: float = 0.01
+    """Price of a direction (objective)."""
+    minimum: int = 1
+    """Never fewer."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.beta <= 1:
+            raise ConfigError(f"beta of the rank rule is {self.beta}; expected more than 0 and at most 1")
+        if self.minimum < 1 or self.penalty < 0:
+            raise ConfigError(f"rank rule: minimum {self.minimum} and penalty {self.penalty}; expected 1.. and 0..")
+
+    def rank(self, sigma: Tensor, total: float | None = None) -> int:
+        """Directions to keep of singular values ``[r]``, largest first.
+
+        Args:
+            sigma: singular values.
+            total: what counts as the whole energy (min_energy); None: their present sum.
+        """
+        sigma = sigma.double()
+        count = len(sigma)
+        energy = torch.cumsum(sigma, 0)
+        whole = float(energy[-1])
+        if whole <= 0:
+            return min(self.minimum, count)
+        if self.name == "eq14":
+            found = int((energy / whole <= self.beta + TOLERANCE).sum())
+        elif self.name == "eq16":
+            below = (sigma / sigma[0] <= self.beta + TOLERANCE).nonzero()
+            found = int(below[0]) + 1 if len(below) else count
+        elif self.name == "min_energy":
+            enough = (energy >= self.beta * (whole if total is None else total) - TOLERANCE).nonzero()
+            found = int(enough[0]) + 1 if len(enough) else count
+        else:
+            tail = torch.cat((sigma.flip(0).square().cumsum(0).flip(0)[1:], torch.zeros(1, dtype=sigma.dtype))).sqrt()
+            found = int(torch.argmin(tail + self.penalty * torch.arange(1, count + 1))) + 1
+        return min(max(found, self.minimum), count)
+
+
+def singular_values(first: Tensor, second: Tensor) -> Tensor:
+    """Of ``first [out, r] @ second [r, in]``, largest first ``[r]``, without forming the product."""
+    return _thin_svd(first, second)[1]
+
+
+def truncate(first: Tensor, second: Tensor, rank: int) -> tuple[Tensor, Tensor]:
+    """Balanced factors ``[out, rank], [rank, in]`` of the best approximation of ``first @ second`` of that rank."""
+    left, sigma, right = _thin_svd(first, second)
+    root = sigma[:rank].sqrt()
+    return left[:, :rank] * root, root[:, None] * right[:rank]
+
+
+def _thin_svd(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    left, upper = torch.linalg.qr(first)
+    right, lower = torch.linalg.qr(second.mT)
+    u, sigma, vh = torch.linalg.svd(upper @ lower.mT, full_matrices=False)
+    return left @ u, sigma, vh @ right.mT
+
+
+class FactoredLinear(nn.Module):
+    """A linear layer whose weight is ``first @ second``.
+
+    Args:
+        weight: ``[out, in]`` to start from.
+        bias: ``[out]``.
+        rank: None: as many as there are directions.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor, rank: int | None = None) -> None:
+        super().__init__()
+        full = min(weight.shape)
+        rank = min(rank or full, full)
+        u, sigma, vh = torch.linalg.svd(weight.detach(), full_matrices=False)
+        root = sigma[:rank].sqrt()
+        self.first = nn.Parameter(u[:, :rank] * root)
+        self.second = nn.Parameter(root[:, None] * vh[:rank])
+        self.bias = nn.Parameter(bias.detach().clone())
+
+    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *rest: Any) -> None:
+        """Take over the rank of what is loaded."""
+        for name in ("first", "second"):
+            saved = state_dict.get(prefix + name)
+            if saved is not None and saved.shape != getattr(self, name).shape:
+                setattr(self, name, nn.Parameter(torch.empty_like(saved)))
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+
+    @property
+    def rank(self) -> int:
+        """Directions that there are now."""
+        return self.first.shape[1]
+
+    def forward(self, values: Tensor) -> Tensor:
+        """``values [..., in]`` to ``[..., out]``."""
+        return F.linear(F.linear(values, self.second), self.first, self.bias)
+
+    @torch.no_grad()
+    def set_rank(self, rank: int) -> None:
+        """Cut to ``rank`` directions, or add random ones that change nothing yet (``second`` is 0 there)."""
+        if rank <= self.rank:
+            first, second = truncate(self.first, self.second, rank)
+        else:
+            new = torch.randn(self.first.shape[0], rank - self.rank, generator=torch.Generator().manual_seed(rank))
+            basis = torch.linalg.qr(self.first)[0]
+            new = torch.linalg.qr(new - basis @ (basis.mT @ new))[0]  # orthogonal to what is there
+            first = torch.cat((self.first, new), dim=1)
+            second = torch.cat((self.second, self.second.new_zeros(rank - self.rank, self.second.shape[1])))
+        self.first, self.second = nn.Parameter(first.contiguous()), nn.Parameter(second.contiguous())
+
+
+class RankController:
+    """Decides when to cut, cuts, and takes a cut back that costs too much.
+
+    Args:
+        layers: what is cut.
+        rule: how far.
+        reference: ``current``: energy is compared with what a layer has now (faithful to the paper); ``initial``: with
+            what it had at first (has a fixed point).
+        tolerance: a cut is taken back if the score falls by more than this share of its size.
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[FactoredLinear],
+        rule: RankRule,
+        *,
+        reference: Literal["current", "initial"] = "initial",
+        tolerance: float = 0.05,
+    ) -> None:
+        self.layers = list(layers)
+        self.rule = rule
+        self.reference = reference
+        self.tolerance = tolerance
+        self.totals = [float(singular_values(layer.first, layer.second).sum()) for layer in self.layers]
+        self.history: list[dict[str, object]] = []
+        self._saved: list[tuple[Tensor, Tensor]] = []
+
+    def wanted(self) -> list[int]:
+        """Rank of every layer under the rule; never more than it has."""
+        found = []
+        for layer, total in zip(self.layers, self.totals, strict=True):
+            sigma = singular_values(layer.first.detach(), layer.second.detach())
+            found.append(self.rule.rank(sigma, total if self.reference == "initial" else None))
+        return found
+
+    def cut(self) -> bool:
+        """Cut every layer to what the rule asks for; whether anything changed (optimisers must then be made anew)."""
+        before, after = [layer.rank for layer in self.layers], self.wanted()
+        self._saved = [(layer.first.detach().clone(), layer.second.detach().clone()) for layer in self.layers]
+        for layer, rank in zip(self.layers, after, strict=True):
+            if rank < layer.rank:
+                layer.set_rank(rank)
+        self.history.append({"before": before, "after": after, "reverted": False})
+        return before != after
+
+    def revert_if_worse(self, before: float, after: float) -> bool:
+        """Take the last cut back if the score fell by more than the tolerance; returns whether it was."""
+        if after >= before - self.tolerance * abs(before):
+            return False
+        for layer, (first, second) in zip(self.layers, self._saved, strict=True):
+            layer.first, layer.second = nn.Parameter(first), nn.Parameter(second)
+        self.history[-1]["reverted"] = True
+        return True
+
+
+def warmup_cosine(step: int, warmup: int, total: int) -> float:
+    """Factor of the learning rate after a cut: 0 at step 0, 1 at ``warmup``, then a cosine down to 0 at ``total``."""
+    if step < warmup:
+        return step / warmup
+    return 0.5 * (1.0 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, total - warmup))))
