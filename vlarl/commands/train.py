@@ -92,7 +92,7 @@ def train(config: TrainConfig, folder: Path, *, resume: bool, named: str | None 
     from vlarl.progress import Display
     from vlarl.trainer import Trainer
 
-    policy = load_policy(config.policy, seed=config.seed)
+    policy = load_policy(config.policy, seed=config.seed, load=config.load)
     with Display(config.iterations) as display:
         try:
             Trainer(config, policy, folder, display=display, resume=resume).fit()

@@ -34,12 +34,19 @@ def prepare_image(image: UInt8Image, config: ImageConfig, size: int) -> UInt8Ima
     """
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise ValueError(f"image is {image.dtype} {image.shape}; expected uint8 [H, W, 3]")
+    if config.camera_size and image.shape[:2] != (config.camera_size, config.camera_size):
+        raise ValueError(
+            f"the camera delivers {image.shape[0]} x {image.shape[1]} pixels; this policy was trained on images of "
+            f"{config.camera_size} x {config.camera_size}: add --env.resolution {config.camera_size}"
+        )
     if config.mirror:
         image = image[:, ::-1]
     if config.jpeg_quality:
         image = jpeg_round_trip(image, config.jpeg_quality)
     if config.lanczos_resize:
         image = lanczos_resize(image, size)
+    elif config.bicubic_resize:
+        image = bicubic_resize(image, size)
     if image.shape[:2] != (size, size):
         raise ValueError(
             f"the camera delivers {image.shape[0]} x {image.shape[1]} pixels; this policy was trained on "
@@ -74,6 +81,13 @@ def lanczos_resize(image: UInt8Image, size: int) -> UInt8Image:
     rows = _resample(image.astype(np.float32), size)
     both = _resample(rows.transpose(1, 0, 2), size).transpose(1, 0, 2)
     return np.clip(np.rint(both), 0, 255).astype(np.uint8)
+
+
+def bicubic_resize(image: UInt8Image, size: int) -> UInt8Image:
+    """Pillow's bicubic resize to a square, aspect ratio ignored: "resize-naive" of OpenVLA's processor."""
+    from PIL import Image
+
+    return np.asarray(Image.fromarray(np.ascontiguousarray(image)).resize((size, size), Image.Resampling.BICUBIC))
 
 
 def center_crop(image: UInt8Image, area: float) -> UInt8Image:
