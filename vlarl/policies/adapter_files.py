@@ -75,11 +75,12 @@ def base_folder(folder: Path, wanted: str) -> Path:
         CheckpointError: neither is a folder on this machine.
     """
     named = str(read_json(folder / ADAPTER_CONFIG).get("base_model_name_or_path") or "")
-    for candidate in filter(None, (wanted, named)):
-        if Path(candidate).is_dir():
-            return Path(candidate)
+    for candidate in (Path(wanted) if wanted else None, Path(named) if named else None, folder / named):
+        if candidate is not None and (candidate / "config.json").is_file():
+            return candidate
     raise CheckpointError(
-        f"{folder} holds a LoRA adapter alone; its base model is {named or 'not named'!r}, which is no folder here. "
+        f"{folder} holds a LoRA adapter alone; its base model is {wanted or named or 'not named'!r}, which is no "
+        "checkpoint folder here. "
         "Download the base model and name its folder: --load.base FOLDER"
     )
 

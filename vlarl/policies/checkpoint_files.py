@@ -77,19 +77,23 @@ def model_card(config: OpenVlaOftConfig, state: Mapping[str, Tensor], card: Mapp
     """The model card: what it is, its size, and every entry of ``card`` (how it was trained)."""
     count = sum(tensor.numel() for tensor in state.values())
     vision, language = config.vision, config.language
+    towers = [vision.siglip] if vision.dino is None else [vision.dino, vision.siglip]
+    kind = "OpenVLA-OFT" if config.decoding == "parallel" else "OpenVLA"
+    head = "discrete action tokens" if config.head == "tokens" else "an L1 regression head"
+    attention = "bidirectional" if config.decoding == "parallel" else "causal"
     lines = [
         "---",
         "library_name: vlarl",
         "pipeline_tag: robotics",
-        "license: mit",
+        *([f"license: {card['license']}"] if "license" in card else []),
         "---",
         "",
-        f"# {card.get('title', 'OpenVLA-OFT policy')}",
+        f"# {card.get('title', f'{kind} policy')}",
         "",
-        f"OpenVLA-OFT with discrete action tokens, {count / 1e6:.2f} M parameters: DINOv2 + SigLIP towers of width "
-        f"{vision.dino.hidden_size} + {vision.siglip.hidden_size} on {vision.image_size} px images "
+        f"{kind} with {head}, {count / 1e6:.2f} M parameters: {'DINOv2 + SigLIP' if vision.dino else 'SigLIP'} towers of "
+        f"width {' + '.join(str(tower.hidden_size) for tower in towers)} on {vision.image_size} px images "
         f"({vision.num_patches} patches, cameras {', '.join(config.cameras)}), Llama of width {language.hidden_size} "
-        f"and {language.num_hidden_layers} layers with bidirectional attention, chunks of {config.chunk} actions.",
+        f"and {language.num_hidden_layers} layers with {attention} attention, chunks of {config.chunk} actions.",
         "",
         "Load it with `vlarl.policies.openvla_oft.OpenVlaOft.from_pretrained(folder)`, or name the folder on the "
         "command line: `vlarl eval FOLDER --suite libero_object`.",
@@ -98,7 +102,7 @@ def model_card(config: OpenVlaOftConfig, state: Mapping[str, Tensor], card: Mapp
         "",
     ]
     for key, value in card.items():
-        if key == "title":
+        if key in ("title", "license"):
             continue
         text = value if isinstance(value, str | int | float) else json_text(value, indent=None)
         lines.append(f"- **{key.replace('_', ' ')}**: {text}")

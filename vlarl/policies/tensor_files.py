@@ -164,6 +164,6 @@ def _reason(path: Path, error: Exception) -> str:
         return str(error)
     if start[:2] == b"PK" or start[:1] == b"\x80":
         return "it is a pickle (torch.save), which can run any code when it is loaded; expected safetensors"
-    if start.startswith(b"version https://g"):
+    if start.startswith(b"version https:"):
         return "it is a Git LFS pointer, not the weights: run 'git lfs pull' in that folder"
     return f"{error} ({path.stat().st_size} bytes; a download that stopped early?)"
