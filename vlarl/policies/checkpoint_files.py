@@ -90,8 +90,8 @@ def model_card(config: OpenVlaOftConfig, state: Mapping[str, Tensor], card: Mapp
         "",
         f"# {card.get('title', f'{kind} policy')}",
         "",
-        f"{kind} with {head}, {count / 1e6:.2f} M parameters: {'DINOv2 + SigLIP' if vision.dino else 'SigLIP'} towers of "
-        f"width {' + '.join(str(tower.hidden_size) for tower in towers)} on {vision.image_size} px images "
+        f"{kind} with {head}, {count / 1e6:.2f} M parameters: {'DINOv2 + SigLIP' if vision.dino else 'SigLIP'} towers "
+        f"of width {' + '.join(str(tower.hidden_size) for tower in towers)} on {vision.image_size} px images "
         f"({vision.num_patches} patches, cameras {', '.join(config.cameras)}), Llama of width {language.hidden_size} "
         f"and {language.num_hidden_layers} layers with {attention} attention, chunks of {config.chunk} actions.",
         "",

@@ -37,9 +37,10 @@ from vlarl.policies.action_tokens import (
 )
 from vlarl.policies.checkpoint_files import read_policy_files, save_policy_files
 from vlarl.policies.image_chain import prepare_image
+from vlarl.policies.image_chain_torch import prepare_images
 from vlarl.policies.loading import build
 from vlarl.policies.normalisation import Normaliser, gripper_to_environment
-from vlarl.policies.oft_config import OpenVlaOftConfig
+from vlarl.policies.oft_config import ImageConfig, OpenVlaOftConfig
 from vlarl.policies.prompt_tokenizer import build_tokenizer
 from vlarl.policy import DEFAULT_LOAD, Decoding, LoadConfig
 from vlarl.types import PolicyOutput
@@ -187,9 +188,13 @@ class OpenVlaOft(OpenVlaNetwork):
         Features are rounded to 16 bits here, before anything is computed from them, so that the stored ones
         reproduce the log-probabilities exactly.
         """
-        images = np.stack([self._image(seen, camera) for seen in observations for camera in self.config.cameras])
+        images = [self._image(seen, camera) for seen in observations for camera in self.config.cameras]
+        if self.device.type == "cpu":
+            prepared = torch.from_numpy(np.stack([prepare_image(image, *self._chain) for image in images]))
+        else:
+            prepared = prepare_images(images, *self._chain, self.device)
         rows = []
-        for seen, features in zip(observations, self._features(torch.from_numpy(images)), strict=True):
+        for seen, features in zip(observations, self._features(prepared), strict=True):
             ids = self.prompt_ids(seen.instruction)
             padded = torch.full((self.config.prompt.max_tokens,), self.config.prompt.pad_id, dtype=torch.int32)
             padded[: len(ids)] = ids
@@ -307,13 +312,18 @@ class OpenVlaOft(OpenVlaNetwork):
         return tokens, torch.zeros(tokens.shape), normalised
 
     def _image(self, observation: Observation, camera: str) -> np.ndarray:
-        """One prepared camera image."""
+        """One camera's image."""
         if camera not in observation.images:
             raise ValueError(
                 f"the observation has no camera {camera!r} (it has {sorted(observation.images)}); this policy sees "
                 f"{list(self.config.cameras)} (field cameras)"
             )
-        return prepare_image(observation.images[camera], self.config.image, self.config.vision.image_size)
+        return observation.images[camera]
+
+    @property
+    def _chain(self) -> tuple[ImageConfig, int]:
+        """Steps and size of the prepared image."""
+        return self.config.image, self.config.vision.image_size
 
 
 def _require_finite(values: Tensor) -> None:
