@@ -6,10 +6,10 @@ Example::
     vlarl bench policy --checkpoint assets/openvla_oft_compact_object --batch 16
     vlarl bench policy --config 7b --batch 1,8,32,128 --precision bfloat16 --adapter-rank 32
 
-Without a checkpoint the weights are random: speed does not depend on them. 'act' is a rollout's decision from camera image
-to action, 'update' a forward and backward pass over as many decisions. 'floor' is the time of the matrix products alone
-at the rate that large ones reach on the same device in the same run: 2 x parameters x tokens for 'act', three times
-that for 'update' (recomputed layers a fourth).
+Without a checkpoint the weights are random: speed does not depend on them. 'act' is a rollout's decision from camera
+image to action, 'update' a forward and backward pass over as many decisions. 'floor' is the time of the matrix products
+alone at the rate that large ones reach on the same device in the same run: 2 x parameters x tokens for 'act', three
+times that for 'update' (recomputed layers a fourth).
 """
 
 from __future__ import annotations

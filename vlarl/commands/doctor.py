@@ -9,8 +9,8 @@ Example::
     vlarl doctor --json doctor.json
     vlarl doctor --policy openvla-oft-libero-goal --gpu-memory 80
 
-With --policy it plans memory instead: what a policy folder (or a named size: 7b, small) needs to run and to train, and how
-many decisions fit into a micro-batch. Nothing is loaded for that; activations are counted on the real code without
+With --policy it plans memory instead: what a policy folder (or a named size: 7b, small) needs to run and to train, and
+how many decisions fit into a micro-batch. Nothing is loaded for that; activations are counted on the real code without
 memory.
 """
 

@@ -3,8 +3,8 @@
 Weights, gradients and optimiser moments follow from the number of parameters. Activations are counted, not estimated:
 one forward and backward pass of the real code is run on tensors that have shapes and no memory, and the bytes alive at
 once are added up (``vlarl.nn.live_memory``). What the count leaves out is what the device itself takes (CUDA context,
-allocator rounding, kernels' scratch space): ``RESERVE_GB``. A test compares the count with the memory that the operating
-system says a process took.
+allocator rounding, kernels' scratch space): ``RESERVE_GB``. A test compares the count with the memory that the
+operating system says a process took.
 """
 
 from __future__ import annotations
@@ -94,7 +94,9 @@ def plan(config: OpenVlaOftConfig, mode: TrainingMode, sizes: Sequence[int] = MI
     )
 
 
-def inference_bytes(config: OpenVlaOftConfig, precision: torch.dtype, sizes: Sequence[int]) -> tuple[int, dict[int, int]]:
+def inference_bytes(
+    config: OpenVlaOftConfig, precision: torch.dtype, sizes: Sequence[int]
+) -> tuple[int, dict[int, int]]:
     """Bytes of the weights, and for each batch size those alive at once during a rollout's forward pass."""
     with FakeTensorMode() as fake, torch.no_grad():
         network = fake_network(config, TrainingMode(name="inference", precision=precision), fake)
@@ -106,8 +108,11 @@ def inference_bytes(config: OpenVlaOftConfig, precision: torch.dtype, sizes: Seq
 
 
 def peak_by_size(count: Callable[[int], int]) -> Callable[[int], int]:
-    """Bytes at any batch size from three counts: with one row the gradients decide, with many the activations, which
-    are proportional to the rows; a peak is the larger of the two."""
+    """Bytes at any batch size from three counts.
+
+    With one row the gradients decide, with many the activations, which are proportional to the rows; a peak is the
+    larger of the two.
+    """
     one, many, twice = (count(size) for size in (1, *LARGE_BATCHES))
     low, high = LARGE_BATCHES
     slope = (twice - many) / (high - low)
@@ -135,8 +140,10 @@ def fake_network(config: OpenVlaOftConfig, mode: TrainingMode, fake: FakeTensorM
 
 
 def activation_bytes(network: OpenVlaNetwork, rows: int) -> int:
-    """Bytes alive at once in a micro-batch of ``rows`` decisions: activations, and the gradients it makes, which the
-    learner then adds to those of the micro-batches before."""
+    """Bytes alive at once in a micro-batch of ``rows`` decisions.
+
+    Activations, and the gradients it makes, which the learner then adds to those of the micro-batches before.
+    """
     inputs = fake_inputs(network.config, rows)
     parameters = [p for p in network.parameters() if p.requires_grad]
     with LiveBytes() as live:

@@ -12,7 +12,7 @@ from vlarl.doctor.memory_plan import MICRO_BATCHES, RESERVE_GB, MemoryPlan, infe
 from vlarl.nn.live_memory import gigabytes
 from vlarl.policies.checkpoint_files import read_policy_files
 from vlarl.policies.oft_config import OpenVlaOftConfig
-from vlarl.policies.oft_presets import PRESETS, preset
+from vlarl.policies.oft_presets import preset
 from vlarl.policy import LoadConfig
 
 if TYPE_CHECKING:
@@ -44,18 +44,29 @@ def show_plan(options: Options) -> int:
         plans = [plan(config, mode) for mode in training_modes(options.adapter_rank)]
         weights, forward = inference_bytes(config, torch.bfloat16, ROLLOUT_BATCHES)
     table = Table(box=None, padding=(0, 2))
-    headings = ("bfloat16 compute", "weights", "gradients", "optimizer", "1 decision", "8 decisions", "total at 8", "fits")
+    headings = (
+        "bfloat16 compute",
+        "weights",
+        "gradients",
+        "optimizer",
+        "1 decision",
+        "8 decisions",
+        "total at 8",
+        "fits",
+    )
     for heading in headings:
         table.add_column(heading, justify="left" if heading == headings[0] else "right")
     for row in plans:
         table.add_row(*_cells(row, options.gpu_memory))
-    console.print(f"[bold]{options.policy}[/bold] on a GPU of {options.gpu_memory:g} GB (all figures in GB, 10^9 bytes)\n")
+    console.print(
+        f"[bold]{options.policy}[/bold] on a GPU of {options.gpu_memory:g} GB (all figures in GB, 10^9 bytes)\n"
+    )
     console.print(table)
     used = ", ".join(f"{gigabytes(weights + peak):.2f} at batch {size}" for size, peak in forward.items())
     console.print(f"\nrollout alone: {gigabytes(weights):.2f} weights; in all {used}")
     console.print(
-        f"'fits': decisions per micro-batch (--learner.microbatch-decisions) with {RESERVE_GB:g} GB left for the device "
-        f"itself, of {', '.join(map(str, MICRO_BATCHES))}. One prompt length; AdamW; frozen vision features are cached."
+        f"'fits': decisions per micro-batch (--learner.microbatch-decisions) with {RESERVE_GB:g} GB left for the "
+        f"device itself, of {', '.join(map(str, MICRO_BATCHES))}. One prompt length; AdamW; frozen vision features are cached."
     )
     if options.json is not None:
         _write(options, plans, weights, forward)

@@ -1,7 +1,7 @@
 """How many bytes of tensors are alive at once while a piece of code runs, counted tensor by tensor.
 
-Works on real tensors and on fake ones (``FakeTensorMode``), which have shapes and no memory: a 7B network can be counted
-on a laptop.
+Works on real tensors and on fake ones (``FakeTensorMode``), which have shapes and no memory: a 7B network can be
+counted on a laptop.
 """
 
 from __future__ import annotations

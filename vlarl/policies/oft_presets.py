@@ -1,4 +1,4 @@
-"""Named sizes of the OpenVLA-OFT policy: the compact ones that are trained from scratch on a CPU, and the published one.
+"""Named sizes of the OpenVLA-OFT policy: compact ones that are trained from scratch on a CPU, and the published one.
 
 Statistics are placeholders here (the identity on [-1, 1]); ``vlarl sft`` replaces them by those of its data.
 """

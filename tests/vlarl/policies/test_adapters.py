@@ -76,7 +76,9 @@ def test_rank_stabilised_scaling(base: Path, adapter: Path):
     before, after = (published_weights(OpenVlaOft.from_pretrained(folder)) for folder in (base, adapter))
     factors = load_file(adapter / "adapter_model.safetensors")
     a, b = (factors[f"base_model.model.projector.fc1.lora_{which}.weight"] for which in "AB")
-    torch.testing.assert_close(after["projector.fc1.weight"], before["projector.fc1.weight"] + ALPHA / RANK**0.5 * b @ a)
+    torch.testing.assert_close(
+        after["projector.fc1.weight"], before["projector.fc1.weight"] + ALPHA / RANK**0.5 * b @ a
+    )
 
 
 @pytest.mark.parametrize(
