@@ -43,19 +43,10 @@ def show_plan(options: Options) -> int:
     with console.status("counting ..."):
         plans = [plan(config, mode) for mode in training_modes(options.adapter_rank)]
         weights, forward = inference_bytes(config, torch.bfloat16, ROLLOUT_BATCHES)
-    table = Table(box=None, padding=(0, 2))
-    headings = (
-        "bfloat16 compute",
-        "weights",
-        "gradients",
-        "optimizer",
-        "1 decision",
-        "8 decisions",
-        "total at 8",
-        "fits",
-    )
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    headings = ("in bfloat16", "weights", "gradients", "moments", "batch 1", "batch 8", "fits")
     for heading in headings:
-        table.add_column(heading, justify="left" if heading == headings[0] else "right")
+        table.add_column(heading, justify="left" if heading == headings[0] else "right", no_wrap=True)
     for row in plans:
         table.add_row(*_cells(row, options.gpu_memory))
     console.print(
@@ -66,7 +57,8 @@ def show_plan(options: Options) -> int:
     console.print(f"\nrollout alone: {gigabytes(weights):.2f} weights; in all {used}")
     console.print(
         f"'fits': decisions per micro-batch (--learner.microbatch-decisions) with {RESERVE_GB:g} GB left for the "
-        f"device itself, of {', '.join(map(str, MICRO_BATCHES))}. One prompt length; AdamW; frozen vision features are cached."
+        f"device itself, of {', '.join(map(str, MICRO_BATCHES))}. One prompt length; AdamW; frozen vision features are "
+        "cached."
     )
     if options.json is not None:
         _write(options, plans, weights, forward)
@@ -76,8 +68,8 @@ def show_plan(options: Options) -> int:
 def _cells(row: MemoryPlan, budget: float) -> list[str]:
     figures = [row.weights, row.gradients, row.optimizer, row.activations[1], row.activations[8]]
     largest = row.largest(budget)
-    fits = f"{largest}{' or more' if largest == MICRO_BATCHES[-1] else ''}" if largest else "no"
-    return [row.mode.name, *(f"{gigabytes(n):.2f}" for n in figures), f"{gigabytes(row.fixed + figures[4]):.2f}", fits]
+    fits = f"{largest}{'+' if largest == MICRO_BATCHES[-1] else ''}" if largest else "no"
+    return [row.mode.name, *(f"{gigabytes(n):.2f}" for n in figures), fits]
 
 
 def _write(options: Options, plans: list[MemoryPlan], weights: int, forward: dict[int, int]) -> None:
