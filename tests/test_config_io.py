@@ -57,7 +57,7 @@ WHOLE = Whole(part=Named(limit=4), parts=(Small(), Named(size=2, note="x")), num
 @pytest.fixture(autouse=True)
 def trusted(monkeypatch):
     """The classes above live outside our packages."""
-    monkeypatch.setattr("vlarl.config_io.TRUSTED_PACKAGES", ("vlarl", "envs", "configs", __name__.partition(".")[0]))
+    monkeypatch.setattr("vlarl.resolve.TRUSTED_PACKAGES", ("vlarl", "envs", "configs", __name__.partition(".")[0]))
 
 
 def test_every_shipped_experiment_survives_json(tmp_path):

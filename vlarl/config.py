@@ -13,7 +13,7 @@ from vlarl.env_protocol import EnvConfig
 from vlarl.errors import ConfigError
 from vlarl.learner import LearnerConfig
 from vlarl.objective import ObjectiveConfig
-from vlarl.policy import Decoding
+from vlarl.policy import Decoding, LoadConfig
 from vlarl.reward import RewardConfig
 
 
@@ -83,7 +83,7 @@ class TrainConfig:
 
     name: str
     policy: str
-    """Checkpoint folder to start from."""
+    """Checkpoint folder to start from: ours, or OpenVLA / OpenVLA-OFT as published."""
     env: EnvConfig
     suite: str
     tasks: tuple[int, ...] = ()
@@ -96,6 +96,7 @@ class TrainConfig:
     objective: ObjectiveConfig
     rollout: RolloutConfig = field(default_factory=RolloutConfig)
     learner: LearnerConfig = field(default_factory=LearnerConfig)
+    load: LoadConfig = field(default_factory=LoadConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     checkpoint_every: int = 1
     """Iterations between checkpoints; the last two are kept."""

@@ -15,7 +15,6 @@ import re
 import types
 import typing
 from collections.abc import Iterable
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +26,9 @@ from cattrs.strategies import configure_union_passthrough
 from vlarl.errors import ConfigError, UserError, nearest, unknown_name
 from vlarl.file_modules import file_of_module, load_file
 from vlarl.files import atomic_write_json, read_json
-from vlarl.resolve import PACKAGES, get_attribute, import_module
+from vlarl.resolve import get_attribute, import_module, trusted_packages
 
 CLASS_FIELD = "class"
-TRUSTED_PACKAGES = ("vlarl", "envs", "configs")
 
 
 def save_config(path: str | Path, config: Any) -> Path:
@@ -101,7 +99,7 @@ def resolve_class(tag: Any, trusted_files: tuple[str, ...] = ()) -> type[Any]:
         found = get_attribute(load_file(module_name), attribute)
     else:
         top = module_name.partition(".")[0]
-        trusted = (*TRUSTED_PACKAGES, *_plugin_packages())
+        trusted = trusted_packages()
         if top not in trusted:
             raise ConfigError(f"class {tag!r}: package {top!r} is not one of {', '.join(trusted)}; it is not imported")
         found = get_attribute(import_module(module_name), attribute)
@@ -112,11 +110,6 @@ def resolve_class(tag: Any, trusted_files: tuple[str, ...] = ()) -> type[Any]:
 
 class _Anything:
     """Stands for "whatever the tag says"."""
-
-
-def _plugin_packages() -> list[str]:
-    points = [point for kind in PACKAGES for point in metadata.entry_points(group=f"vlarl.{kind}")]
-    return sorted({point.value.partition(":")[0].partition(".")[0] for point in points})
 
 
 @functools.cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,37 @@ PUBLISHED_TYPES = {"openvla": "openvla_oft"}
 """``model_type`` of published checkpoints -> our module."""
 
 DecodingMode = Literal["sample", "greedy", "expectation"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadConfig:
+    """How a checkpoint becomes a policy: what its folder does not say itself, and how it computes."""
+
+    unnorm_key: str = ""
+    """Which dataset's statistics scale actions, where a published folder holds several."""
+    cameras: tuple[str, ...] = ()
+    """Cameras in the order the checkpoint was trained with; none: agentview, and wrist with proprioception."""
+    decoding: Literal["auto", "parallel", "autoregressive"] = "auto"
+    """OpenVLA-OFT decodes a chunk in parallel, OpenVLA token by token; auto: what the folder's files imply."""
+    base: str = ""
+    """Folder of the base model, where the policy is a LoRA adapter folder."""
+    allow_pickle: bool = False
+    """Read .pt components (action head, proprio projector) of published folders: tensors alone, nothing is run."""
+    attention: Literal["sdpa", "eager", "flash"] = "sdpa"
+    """Implementation of attention."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """What is computed in; weights that are trained are kept in float32 either way."""
+    device: str = "auto"
+    """cpu, cuda, cuda:1, ...; auto: the GPU, where there is one and the policy has more than 100 M parameters."""
+    adapter_rank: int = 0
+    """Train low-rank adapters (LoRA) of this rank beside the frozen weights; 0: train the weights themselves."""
+    recompute: bool = False
+    """Gradient checkpointing: keep each layer's input alone and compute the layer again in the backward pass."""
+    value_head: bool = False
+    """Add a critic to the policy (for objectives that learn a value)."""
+
+
+DEFAULT_LOAD = LoadConfig()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,16 +119,19 @@ class TorchPolicy(Policy, Protocol):
         ...
 
 
-def load_policy(source: str | Path, *, seed: int = 0, env: EnvConfig | None = None) -> TorchPolicy:
+def load_policy(
+    source: str | Path, *, seed: int = 0, env: EnvConfig | None = None, load: LoadConfig = DEFAULT_LOAD
+) -> TorchPolicy:
     """Load a checkpoint folder, or build a fresh policy from ``"package.module:Class"``.
 
     A class with ``for_env`` builds a fresh policy by ``for_env(env, seed=seed)``: its sizes follow the environment's.
 
     The class is the one that the folder's ``config.json`` names: ``policy_class`` ("package.module:Class") or
-    ``model_type`` (a module in ``vlarl/policies``, or a published type).
+    ``model_type`` (a module in ``vlarl/policies``, or a published type). Since that imports code, only our own
+    packages, installed plug-ins and files that were named on the command line are followed.
 
     Raises:
-        CheckpointError: no such folder, no ``config.json``, or no class named in it.
+        CheckpointError: no such folder, no ``config.json``, no class named in it, or one that may not be imported.
         NameNotFoundError: a class that does not exist.
     """
     from vlarl.errors import CheckpointError
@@ -105,20 +140,62 @@ def load_policy(source: str | Path, *, seed: int = 0, env: EnvConfig | None = No
 
     text = str(source)
     if ":" in text and not Path(text).exists():
+        if load != DEFAULT_LOAD:
+            raise CheckpointError(f"{text} is built afresh; the --load flags are for checkpoint folders")
         found = resolve(text, "policies")
         return found.for_env(env, seed=seed) if env is not None and hasattr(found, "for_env") else found(seed=seed)
     config_file = Path(source) / "config.json"
-    if not config_file.is_file():
+    if config_file.is_file():
+        name = _class_named_in(read_json(config_file), config_file)
+    elif (Path(source) / "adapter_config.json").is_file():
+        name = PUBLISHED_TYPES["openvla"]
+    else:
         raise CheckpointError(f"{config_file} does not exist; expected a checkpoint folder that holds one")
-    config = read_json(config_file)
-    name = config.get("policy_class") or PUBLISHED_TYPES.get(str(config.get("model_type")), config.get("model_type"))
-    if not name:
-        raise CheckpointError(
-            f"{config_file}: neither field 'policy_class' nor 'model_type' is there; expected "
-            "'policy_class': \"package.module:Class\", or 'model_type' with the name of a module in vlarl/policies"
-        )
-    found = resolve(str(name), "policies")
+    found = resolve(name, "policies")
     if isinstance(found, ModuleType):  # a bare module name: its class has the same name in another spelling
-        wanted = str(name).replace("_", "")
+        wanted = name.replace("_", "")
         found = next(value for key, value in vars(found).items() if key.lower() == wanted)
+    if not hasattr(found, "from_pretrained"):
+        raise CheckpointError(f"{config_file}: {name!r} is no policy: it has no from_pretrained")
+    if "load" in inspect.signature(found.from_pretrained).parameters:
+        return found.from_pretrained(source, load=load, seed=seed)
+    if load != DEFAULT_LOAD:
+        raise CheckpointError(f"{source} holds a {found.__name__}, which takes no --load flags")
     return found.from_pretrained(source)
+
+
+def _class_named_in(config: Any, file: Path) -> str:
+    """What ``config.json`` names, if it may be imported."""
+    from vlarl.errors import CheckpointError
+    from vlarl.file_modules import loaded_files
+    from vlarl.resolve import list_names, trusted_packages, unknown_name
+
+    config = config if isinstance(config, dict) else {}
+    named = config.get("policy_class")
+    if not named:
+        kind = str(config.get("model_type", ""))
+        if not kind:
+            raise CheckpointError(
+                f"{file}: neither field 'policy_class' nor 'model_type' is there; expected "
+                "'policy_class': \"package.module:Class\", or 'model_type' with the name of a module in vlarl/policies"
+            )
+        known = [item.name for item in list_names("policies")]
+        if PUBLISHED_TYPES.get(kind, kind) not in known:
+            raise CheckpointError(f"{file}: {unknown_name('model_type', kind, [*known, *PUBLISHED_TYPES])}")
+        return PUBLISHED_TYPES.get(kind, kind)
+    module, _, attribute = str(named).rpartition(":")
+    if not attribute or not module:
+        raise CheckpointError(f"{file}: field 'policy_class' is {named!r}; expected 'package.module:Class'")
+    if module.endswith(".py") or "/" in module:
+        if str(Path(module).expanduser().resolve()) not in loaded_files():
+            raise CheckpointError(
+                f"{file}: policy_class {named!r} lies in a file that was not named on the command line, so it is not "
+                "run. Name your experiment's file: vlarl train path/to/experiment.py ..."
+            )
+    elif module.partition(".")[0] not in trusted_packages():
+        raise CheckpointError(
+            f"{file}: policy_class {named!r} lies in package {module.partition('.')[0]!r}, which is not one of "
+            f"{', '.join(trusted_packages())}; a checkpoint may not choose other code to run. If the package is "
+            "yours, declare an entry point of the group 'vlarl.policies' in it."
+        )
+    return str(named)

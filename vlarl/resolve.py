@@ -37,6 +37,9 @@ PACKAGES = {
 }
 """Kind -> the package whose modules are its names."""
 
+TRUSTED_PACKAGES = ("vlarl", "envs", "configs")
+"""Packages whose classes a file on disk (a configuration, a checkpoint) may name."""
+
 MARKERS = {"policies": "act", "rewards": "score", "objectives": "prepare", "envs": "step_chunk", "configs": "config"}
 """Kind -> the function or method that makes a module one of that kind (helpers beside it are not listed)."""
 
@@ -244,6 +247,13 @@ def find_config_class(module: ModuleType, method: str) -> type[Any]:
         where = module.__file__ or module.__name__
         raise NameNotFoundError(f"{where} should define one dataclass with {method}(); found {what}")
     return found[0]
+
+
+def trusted_packages() -> tuple[str, ...]:
+    """Packages whose classes a file on disk may name: ours, and those of installed plug-ins."""
+    points = [point for kind in PACKAGES for point in metadata.entry_points(group=f"vlarl.{kind}")]
+    plugins = {point.value.partition(":")[0].partition(".")[0] for point in points}
+    return (*TRUSTED_PACKAGES, *sorted(plugins - set(TRUSTED_PACKAGES)))
 
 
 def _plugins(kind: str) -> list[Listed]:

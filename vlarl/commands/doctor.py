@@ -7,6 +7,11 @@ Example::
 
     vlarl doctor
     vlarl doctor --json doctor.json
+    vlarl doctor --policy openvla-oft-libero-goal --gpu-memory 80
+
+With --policy it plans memory instead: what a policy folder (or a named size: 7b, small) needs to run and to train, and
+how many decisions fit into a micro-batch. Nothing is loaded for that; activations are counted on the real code without
+memory.
 """
 
 from __future__ import annotations
@@ -21,6 +26,14 @@ class Options:
 
     folder: Path = Path(".")
     """Where runs are going to be written."""
+    policy: str = ""
+    """Plan memory for this policy folder, or for a named size (7b, small, ...)."""
+    gpu_memory: float = 80.0
+    """Memory of the GPU to plan for [GB, 10^9 bytes]."""
+    adapter_rank: int = 32
+    """Rank of the low-rank adapters to plan for."""
+    unnorm_key: str = ""
+    """Dataset whose statistics to take, where a published folder holds several."""
     json: Path | None = None
     """Write the findings to this file."""
 
@@ -32,6 +45,10 @@ def run(options: Options) -> int:
 
     from vlarl.doctor import Status, examine
 
+    if options.policy:
+        from vlarl.doctor.memory_table import show_plan
+
+        return show_plan(options)
     console = Console(highlight=False)
     with console.status("looking around ..."):
         findings = examine(options.folder)

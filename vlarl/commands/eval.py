@@ -4,6 +4,7 @@ Example::
 
     vlarl eval assets/openvla_oft_compact_object --suite libero_object --tasks 0,8 --json out.json
     vlarl eval runs/quickstart/policy --suite libero_object --episodes 50 --decoding greedy --profile fast
+    vlarl eval OpenVLA-OFT-folder --suite libero_goal --env.resolution 256 --load.unnorm-key libero_goal_no_noops
     vlarl eval vlarl.policies.state_mlp:StateMlp --suite toy --episodes 20
 
 CHECKPOINT is a policy folder, a run folder (its trained policy), or package.module:Class for a fresh policy.
@@ -25,6 +26,7 @@ from vlarl.resolve import find_config_class, list_names, resolve
 
 if TYPE_CHECKING:
     from vlarl.env_protocol import EnvConfig, TaskInfo
+    from vlarl.policy import LoadConfig
 
 
 @dataclass(frozen=True)
@@ -61,14 +63,16 @@ class Options:
 
 @dataclass(frozen=True)
 class _Config:
-    """What the environment's flags hang from."""
+    """What the flags of the environment and of loading hang from."""
 
     env: Any
+    load: Any
 
 
 def main(arguments: Sequence[str]) -> int:
     """Read CHECKPOINT and flags, then evaluate."""
     from vlarl.flags import apply_flags
+    from vlarl.policy import LoadConfig
 
     words = ["--split" if word == "--protocol" else word for word in arguments]
     checkpoint = words.pop(0) if words and not words[0].startswith("-") else None
@@ -79,16 +83,16 @@ def main(arguments: Sequence[str]) -> int:
         missing = "CHECKPOINT (a policy folder)" if checkpoint is None else "--suite, for example --suite libero_object"
         raise UserError(f"{missing} is missing. Example: vlarl eval CHECKPOINT --suite libero_object --tasks 0,8")
     config, options = apply_flags(
-        _Config(env_for_suite(suite)),
+        _Config(env_for_suite(suite), LoadConfig()),
         words,
         command=f"eval {checkpoint}",
         description=_help(),
         options=Options(suite),
     )
-    return run(checkpoint, with_profile(config.env, options.profile), options)
+    return run(checkpoint, with_profile(config.env, options.profile), options, config.load)
 
 
-def run(checkpoint: str, env: EnvConfig, options: Options) -> int:
+def run(checkpoint: str, env: EnvConfig, options: Options, load: LoadConfig) -> int:
     """Play the episodes, print the table, write the result."""
     from vlarl.collector import Collector
     from vlarl.evaluate import evaluate
@@ -98,7 +102,7 @@ def run(checkpoint: str, env: EnvConfig, options: Options) -> int:
     from vlarl.worker_pool import WorkerPool
 
     tasks = choose_tasks(env, options.suite, options.tasks)
-    policy = load_policy(policy_source(checkpoint))
+    policy = load_policy(policy_source(checkpoint), load=load)
     slots = max(min(options.slots, options.episodes * len(tasks)), 1)
     pool = WorkerPool(
         env, tasks=[(t.suite, t.task) for t in tasks], workers=min(options.workers, slots), num_slots=slots

@@ -205,6 +205,7 @@ def _card(options: Options, data: DemonstrationSet, seconds: float, last: dict[s
     tasks = sorted(set(data.tasks))
     return {
         "title": options.title,
+        **({"license": "mit"} if options.init is None else {}),
         "method": "imitation (vlarl sft), from random weights" if options.init is None else "imitation (vlarl sft)",
         "demonstrations": f"{len(data.images)} of {len(tasks)} tasks, {sum(map(len, data.actions))} control steps, "
         "made by the scripted expert in simulation",

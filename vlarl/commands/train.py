@@ -95,7 +95,7 @@ def train(config: TrainConfig, folder: Path, *, resume: bool, named: str | None 
     from vlarl.progress import Display
     from vlarl.trainer import Trainer
 
-    policy = load_policy(config.policy, seed=config.seed, env=config.env)
+    policy = load_policy(config.policy, seed=config.seed, env=config.env, load=config.load)
     with Display(config.iterations) as display:
         try:
             Trainer(config, policy, folder, display=display, resume=resume).fit()

@@ -1,4 +1,4 @@
-"""DINOv2 and SigLIP patch features side by side, built from transformers' own vision modules.
+"""DINOv2 and SigLIP patch features side by side (or SigLIP's alone), built from transformers' own vision modules.
 
 Source: OpenVLA's ``PrismaticVisionBackbone``: both towers see the same image under their own normalisation, the
 output of the second-to-last block is taken without the final norm, class and register tokens are dropped, and the
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from transformers import Dinov2WithRegistersConfig, Dinov2WithRegistersModel, SiglipVisionConfig, SiglipVisionModel
 
-from vlarl.policies.oft_config import VisionConfig
+from vlarl.policies.oft_config import TowerConfig, VisionConfig
 
 
 class ConvolutionStem(nn.Module):
@@ -57,9 +57,8 @@ def output_of(result: Tensor | tuple[Tensor, ...]) -> Tensor:
 class DinoTower(nn.Module):
     """DINOv2 with registers."""
 
-    def __init__(self, config: VisionConfig) -> None:
+    def __init__(self, config: VisionConfig, tower: TowerConfig) -> None:
         super().__init__()
-        tower = config.dino
         self.model = Dinov2WithRegistersModel(
             Dinov2WithRegistersConfig(
                 hidden_size=tower.hidden_size,
@@ -122,13 +121,18 @@ class SiglipTower(nn.Module):
         return hidden
 
     @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights."""
+        return self.transformer.post_layernorm.weight.dtype
+
+    @property
     def transformer(self) -> Any:
         """Embeddings and encoder; transformers 4 wraps them once more."""
         return getattr(self.model, "vision_model", self.model)
 
 
 class FusedVision(nn.Module):
-    """Both towers on ``uint8`` images.
+    """The towers side by side on ``uint8`` images; SigLIP alone where the configuration has no DINOv2.
 
     Example::
 
@@ -138,19 +142,33 @@ class FusedVision(nn.Module):
     def __init__(self, config: VisionConfig) -> None:
         super().__init__()
         self.config = config
-        self.dino = DinoTower(config)
+        towers = {"siglip": config.siglip} if config.dino is None else {"dino": config.dino, "siglip": config.siglip}
+        if config.dino is not None:
+            self.dino = DinoTower(config, config.dino)
         self.siglip = SiglipTower(config)
-        for name, tower in (("dino", config.dino), ("siglip", config.siglip)):
+        self.names = tuple(towers)
+        for name, tower in towers.items():
             self.register_buffer(f"{name}_scale", _column([1 / (255 * s) for s in tower.pixel_std]), persistent=False)
             shift = [-m / s for m, s in zip(tower.pixel_mean, tower.pixel_std, strict=True)]
             self.register_buffer(f"{name}_shift", _column(shift), persistent=False)
 
+    @property
+    def device(self) -> torch.device:
+        """Where the towers are."""
+        return self.siglip_scale.device
+
     def forward(self, images: Tensor) -> Tensor:
-        """``uint8`` or float 0..255 ``[N, size, size, 3]`` to ``[N, patches, dino + siglip]``."""
-        pixels = images.permute(0, 3, 1, 2).contiguous().to(self.dino_scale.dtype)
-        dino = self.dino(torch.addcmul(self.dino_shift, pixels, self.dino_scale))
-        siglip = self.siglip(torch.addcmul(self.siglip_shift, pixels, self.siglip_scale))
-        return torch.cat((dino, siglip), dim=-1)
+        """``uint8`` or float 0..255 ``[N, size, size, 3]`` to ``[N, patches, feature_size]``, DINOv2 first.
+
+        Pixels are normalised in single precision, then cast to the type of the towers' weights.
+        """
+        pixels = images.permute(0, 3, 1, 2).contiguous().float()
+        towers = [getattr(self, name)(self.normalised(pixels, name).to(self.siglip.dtype)) for name in self.names]
+        return torch.cat(towers, dim=-1)
+
+    def normalised(self, pixels: Tensor, name: str) -> Tensor:
+        """``float32 [N, 3, size, size]`` in 0..255 as the tower ``name`` was trained to see it."""
+        return torch.addcmul(getattr(self, f"{name}_shift"), pixels, getattr(self, f"{name}_scale"))
 
 
 def _column(values: list[float]) -> Tensor:

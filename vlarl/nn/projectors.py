@@ -8,18 +8,27 @@ from torch.nn import functional
 _COPIES = 8
 
 
-class FusedProjector(nn.Module):
-    """fc1, GELU, fc2, GELU, fc3: OpenVLA's projector for the fused backbone ("no-align+fused-gelu-mlp")."""
+class VisionProjector(nn.Module):
+    """From vision features to the language model.
+
+    Two towers ("no-align+fused-gelu-mlp"): fc1, GELU, fc2, GELU, fc3. One tower ("no-align+gelu-mlp"): fc1, GELU, fc2.
+
+    Args:
+        vision_size: width of the features.
+        hidden_size: width between the first and the second layer of the first kind; 0 for the second kind.
+        language_size: width of the language model.
+    """
 
     def __init__(self, vision_size: int, hidden_size: int, language_size: int) -> None:
         super().__init__()
-        self.fc1 = nn.Linear(vision_size, hidden_size)
-        self.fc2 = nn.Linear(hidden_size, language_size)
-        self.fc3 = nn.Linear(language_size, language_size)
+        self.fc1 = nn.Linear(vision_size, hidden_size or language_size)
+        self.fc2 = nn.Linear(hidden_size or language_size, language_size)
+        self.fc3 = nn.Linear(language_size, language_size) if hidden_size else None
 
     def forward(self, features: Tensor) -> Tensor:
         """``[..., vision_size]`` to ``[..., language_size]``."""
-        return self.fc3(functional.gelu(self.fc2(functional.gelu(self.fc1(features)))))
+        hidden = self.fc2(functional.gelu(self.fc1(features)))
+        return hidden if self.fc3 is None else self.fc3(functional.gelu(hidden))
 
 
 class ProprioProjector(nn.Module):

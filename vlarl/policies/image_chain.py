@@ -32,14 +32,11 @@ def prepare_image(image: UInt8Image, config: ImageConfig, size: int) -> UInt8Ima
     Raises:
         ValueError: the image is not ``uint8 [H, W, 3]``, or has another size and the chain has no resize.
     """
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        raise ValueError(f"image is {image.dtype} {image.shape}; expected uint8 [H, W, 3]")
-    if config.mirror:
-        image = image[:, ::-1]
-    if config.jpeg_quality:
-        image = jpeg_round_trip(image, config.jpeg_quality)
+    image = before_resize(image, config)
     if config.lanczos_resize:
         image = lanczos_resize(image, size)
+    elif config.bicubic_resize:
+        image = bicubic_resize(image, size)
     if image.shape[:2] != (size, size):
         raise ValueError(
             f"the camera delivers {image.shape[0]} x {image.shape[1]} pixels; this policy was trained on "
@@ -48,6 +45,26 @@ def prepare_image(image: UInt8Image, config: ImageConfig, size: int) -> UInt8Ima
     if config.crop_area < 1.0:
         image = center_crop(image, config.crop_area)
     return np.ascontiguousarray(image)
+
+
+def before_resize(image: UInt8Image, config: ImageConfig) -> UInt8Image:
+    """The steps that keep an image's size: checks, mirror, JPEG.
+
+    Raises:
+        ValueError: the image is not ``uint8 [H, W, 3]``, or not of the size the policy was trained on.
+    """
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise ValueError(f"image is {image.dtype} {image.shape}; expected uint8 [H, W, 3]")
+    if config.camera_size and image.shape[:2] != (config.camera_size, config.camera_size):
+        raise ValueError(
+            f"the camera delivers {image.shape[0]} x {image.shape[1]} pixels; this policy was trained on images of "
+            f"{config.camera_size} x {config.camera_size}: add --env.resolution {config.camera_size}"
+        )
+    if config.mirror:
+        image = image[:, ::-1]
+    if config.jpeg_quality:
+        image = jpeg_round_trip(image, config.jpeg_quality)
+    return image
 
 
 def jpeg_round_trip(image: UInt8Image, quality: int) -> UInt8Image:
@@ -76,6 +93,13 @@ def lanczos_resize(image: UInt8Image, size: int) -> UInt8Image:
     return np.clip(np.rint(both), 0, 255).astype(np.uint8)
 
 
+def bicubic_resize(image: UInt8Image, size: int) -> UInt8Image:
+    """Pillow's bicubic resize to a square, aspect ratio ignored: "resize-naive" of OpenVLA's processor."""
+    from PIL import Image
+
+    return np.asarray(Image.fromarray(np.ascontiguousarray(image)).resize((size, size), Image.Resampling.BICUBIC))
+
+
 def center_crop(image: UInt8Image, area: float) -> UInt8Image:
     """Crop the central ``area`` and scale it back, as ``tf.image.crop_and_resize`` and ``convert_image_dtype`` do.
 
@@ -84,20 +108,10 @@ def center_crop(image: UInt8Image, area: float) -> UInt8Image:
         area: share of the area kept; the side shrinks by its square root.
     """
     single = np.float32
-    side = single(np.sqrt(single(area)))
-    offset = (single(1) - side) / single(2)
     pixels = image.astype(single) / single(255)
 
-    def taps(length: int) -> tuple[NDArray[np.intp], NDArray[np.intp], Float32Array]:
-        first, last = offset, offset + side
-        step = (last - first) * single(length - 1) / single(length - 1)
-        position = first * single(length - 1) + np.arange(length, dtype=single) * step
-        low = np.floor(position).astype(np.intp)
-        high = np.minimum(np.ceil(position).astype(np.intp), length - 1)
-        return low, high, (position - low.astype(single)).astype(single)
-
-    top, bottom, y = taps(image.shape[0])
-    left, right, x = taps(image.shape[1])
+    top, bottom, y = crop_taps(image.shape[0], area)
+    left, right, x = crop_taps(image.shape[1], area)
     x = x[None, :, None]
     above = pixels[top][:, left] + (pixels[top][:, right] - pixels[top][:, left]) * x
     below = pixels[bottom][:, left] + (pixels[bottom][:, right] - pixels[bottom][:, left]) * x
@@ -105,9 +119,22 @@ def center_crop(image: UInt8Image, area: float) -> UInt8Image:
     return (result * single(255.5)).astype(np.uint8)
 
 
+def crop_taps(length: int, area: float) -> tuple[NDArray[np.intp], NDArray[np.intp], Float32Array]:
+    """The two source indices of each output along one side, and the share of the second, in single precision."""
+    single = np.float32
+    side = single(np.sqrt(single(area)))
+    first = (single(1) - side) / single(2)
+    last = first + side
+    step = (last - first) * single(length - 1) / single(length - 1)
+    position = first * single(length - 1) + np.arange(length, dtype=single) * step
+    low = np.floor(position).astype(np.intp)
+    high = np.minimum(np.ceil(position).astype(np.intp), length - 1)
+    return low, high, (position - low.astype(single)).astype(single)
+
+
 def _resample(image: Float32Array, size: int) -> Float32Array:
     """Resample the first axis, accumulating tap by tap in single precision."""
-    starts, weights = _lanczos_taps(image.shape[0], size)
+    starts, weights = lanczos_taps(image.shape[0], size)
     result = np.zeros((size, *image.shape[1:]), dtype=np.float32)
     for tap in range(weights.shape[1]):
         source = np.minimum(starts + tap, image.shape[0] - 1)
@@ -116,7 +143,7 @@ def _resample(image: Float32Array, size: int) -> Float32Array:
 
 
 @lru_cache(maxsize=16)
-def _lanczos_taps(length: int, size: int) -> tuple[NDArray[np.intp], Float32Array]:
+def lanczos_taps(length: int, size: int) -> tuple[NDArray[np.intp], Float32Array]:
     """First source index of each output and its normalised weights ``float32 [size, taps]`` (zero-padded)."""
     single, radius = np.float32, np.float32(3)
     inverse_scale = single(1) / (single(size) / single(length))

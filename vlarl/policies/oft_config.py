@@ -1,8 +1,8 @@
-"""Everything an OpenVLA-OFT policy needs to know besides its weights: the content of its ``config.json``.
+"""Everything an OpenVLA or OpenVLA-OFT policy needs to know besides its weights: the content of its ``config.json``.
 
 Constants travel with the policy: normalisation statistics, cameras, image chain, prompt, chunk and token layout
 all live here, so that a checkpoint means the same thing in training, in evaluation and on a robot.
-The published 7B model and the compact ones differ in these numbers alone.
+The published 7B models and the compact ones differ in these numbers alone.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ class TowerConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VisionConfig:
-    """The fused vision backbone: DINOv2 with registers and SigLIP on the same patches."""
+    """The vision backbone: DINOv2 with registers and SigLIP on the same patches, or SigLIP alone (OpenVLA v0.1)."""
 
     image_size: int
     patch_size: int
-    dino: TowerConfig
+    dino: TowerConfig | None
     siglip: TowerConfig
     feature_layer: int = -2
     """Which block's output is used; -2, the second to last, is the published choice."""
@@ -58,7 +58,7 @@ class VisionConfig:
     @property
     def feature_size(self) -> int:
         """Width of one patch's concatenated features."""
-        return self.dino.hidden_size + self.siglip.hidden_size
+        return self.siglip.hidden_size + (0 if self.dino is None else self.dino.hidden_size)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +94,11 @@ class ImageConfig:
     """Encode and decode as JPEG at this quality; 0: leave out. Published: 95."""
     lanczos_resize: bool = False
     """Resize to ``image_size`` with a Lanczos-3 filter; False: the camera must deliver that size."""
+    bicubic_resize: bool = False
+    """Resize with Pillow's bicubic filter instead: what OpenVLA's own processor does with an image of another size
+    ("resize-naive"), and all that RLinf does on LIBERO."""
+    camera_size: int = 0
+    """Side of the square image that the camera must deliver [pixels]; 0: any. Published LIBERO checkpoints: 256."""
     crop_area: float = 1.0
     """Share of the area kept by a centre crop that is scaled back to full size. Published: 0.9."""
 
@@ -126,6 +131,14 @@ class PromptConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AdapterConfig:
+    """Size of the low-rank adapters; what they add is scaled by ``alpha / rank``."""
+
+    rank: int
+    alpha: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OpenVlaOftConfig:
     """The whole of ``config.json``.
 
@@ -137,7 +150,8 @@ class OpenVlaOftConfig:
     vision: VisionConfig
     language: LanguageConfig
     projector_hidden_size: int
-    """Width between the projector's first and second layer (four times the feature width as published)."""
+    """Width between the projector's first and second layer (four times the feature width as published); 0: the
+    two-layer projector of a single vision tower."""
     cameras: tuple[str, ...]
     """Names of the cameras, in sequence order."""
     action_statistics: QuantileStatistics
@@ -145,11 +159,21 @@ class OpenVlaOftConfig:
     """None: the policy takes no proprioception."""
     model_type: str = MODEL_TYPE
     format_version: int = FORMAT_VERSION
+    decoding: Literal["parallel", "autoregressive"] = "parallel"
+    """``parallel``: OpenVLA-OFT, all tokens of a chunk in one pass with full attention; ``autoregressive``: OpenVLA,
+    one token after the other with causal attention."""
+    head: Literal["tokens", "l1"] = "tokens"
+    """``tokens``: a distribution over action tokens; ``l1``: continuous actions from a regression head, which can be
+    evaluated but has no probabilities to learn from."""
+    adapter: AdapterConfig | None = None
+    """Low-rank adapters beside the linear layers of projector and language model; None: none."""
+    value_head: bool = False
+    """A critic on the hidden state that predicts the first action token."""
     chunk: int = 8
     action_dim: int = 7
     num_bins: int = 256
     epsilon: float = 1e-8
-    """Added to ``high - low``, as OpenVLA-OFT does."""
+    """Added to ``high - low``, as OpenVLA-OFT does; the first OpenVLA adds nothing."""
     gripper: Literal["signed", "openvla"] = "openvla"
     """``signed``: the last action entry is -1 open, +1 close after un-normalisation. ``openvla``: it is 1 open, 0
     close, and becomes -sign(2 g - 1) for the environment."""
@@ -165,6 +189,7 @@ class OpenVlaOftConfig:
     def _checks(self) -> list[tuple[str, bool, str]]:
         """Field, whether it is usable, what was expected."""
         vision, language, proprio = self.vision, self.language, self.proprio_statistics
+        dino = vision.dino
         widths = [len(self.action_statistics.low), len(self.action_statistics.high)]
         if self.action_statistics.mask is not None:
             widths.append(len(self.action_statistics.mask))
@@ -182,9 +207,11 @@ class OpenVlaOftConfig:
             ),
             (
                 "vision.dino.intermediate_size",
-                vision.dino.intermediate_size % vision.dino.hidden_size == 0,
-                f"a multiple of its hidden_size {vision.dino.hidden_size}, found {vision.dino.intermediate_size}",
+                dino is None or dino.intermediate_size % dino.hidden_size == 0,
+                f"a multiple of its hidden_size, found {dino and dino.intermediate_size}",
             ),
+            ("chunk", self.decoding == "parallel" or self.chunk == 1, "1 with decoding 'autoregressive'"),
+            ("head", self.decoding == "parallel" or self.head == "tokens", "'tokens' with decoding 'autoregressive'"),
             (
                 "language.vocab_size",
                 language.token_vocab_size > self.num_bins,
@@ -210,7 +237,7 @@ class OpenVlaOftConfig:
 
     @property
     def num_action_tokens(self) -> int:
-        """Placeholders, and logits, per decision."""
+        """Logits, and with parallel decoding placeholders, per decision."""
         return self.chunk * self.action_dim
 
     @property
@@ -234,8 +261,15 @@ class OpenVlaOftConfig:
         Raises:
             CheckpointError: names the file, the field, what was found and what was expected.
         """
-        path = Path(path)
-        content = read_json(path)
+        return cls.from_json(read_json(path), Path(path))
+
+    @classmethod
+    def from_json(cls, content: Any, path: Path) -> OpenVlaOftConfig:
+        """The inverse of ``to_json``; ``path`` is named in errors.
+
+        Raises:
+            CheckpointError: see ``load``.
+        """
         found = content.get("model_type") if isinstance(content, dict) else type(content).__name__
         if found != MODEL_TYPE:
             raise CheckpointError(
@@ -251,7 +285,7 @@ class OpenVlaOftConfig:
 
 def _explain(error: BaseException, kind: type | None) -> str:
     """What is said of one wrong field; our own messages already name what was found and expected."""
-    if isinstance(error, TypeError | ValueError) and str(error).startswith(("expected", "action_", "vision", "lang")):
+    if isinstance(error, TypeError | ValueError) and ("expected " in str(error)):
         return str(error)
     return cattrs.v.format_exception(error, kind)
 

@@ -1,4 +1,4 @@
-"""Named sizes of the OpenVLA-OFT policy: the compact ones that are trained from scratch on a CPU.
+"""Named sizes of the OpenVLA-OFT policy: compact ones that are trained from scratch on a CPU, and the published one.
 
 Statistics are placeholders here (the identity on [-1, 1]); ``vlarl sft`` replaces them by those of its data.
 """
@@ -66,9 +66,35 @@ def compact(
     )
 
 
+def published_7b(cameras: tuple[str, ...] = ("agentview",)) -> OpenVlaOftConfig:
+    """OpenVLA-OFT as published: DINOv2-L and SigLIP so400m on 224 px, Llama-2-7B, one third-person camera."""
+    dino = TowerConfig(
+        hidden_size=1024, num_hidden_layers=24, num_attention_heads=16, intermediate_size=4096, num_register_tokens=4
+    )
+    siglip = TowerConfig(hidden_size=1152, num_hidden_layers=27, num_attention_heads=16, intermediate_size=4304)
+    vision = VisionConfig(image_size=224, patch_size=14, dino=dino, siglip=siglip)
+    return OpenVlaOftConfig(
+        vision=vision,
+        language=LanguageConfig(
+            hidden_size=4096,
+            intermediate_size=11008,
+            num_hidden_layers=32,
+            num_attention_heads=32,
+            num_key_value_heads=32,
+            vocab_size=32064,
+        ),
+        projector_hidden_size=4 * vision.feature_size,
+        cameras=cameras,
+        action_statistics=QuantileStatistics(low=(-1.0,) * 7, high=(1.0,) * 7, mask=(True,) * 6 + (False,)),
+        proprio_statistics=None,
+        image=ImageConfig(mirror=True, jpeg_quality=95, lanczos_resize=True, crop_area=0.9, camera_size=256),
+    )
+
+
 PRESETS = {
     "small": compact(width=96, heads=3, intermediate=192, stem=(24, 48, 64)),
     "medium": compact(),
+    "7b": published_7b(),
     "tiny": replace(compact(width=32, layers=3, heads=2, intermediate=64, tower=16, stem=(8, 16, 16))),
 }
 

@@ -1,16 +1,21 @@
-"""OpenVLA-OFT with discrete action tokens; its size is configuration.
+"""OpenVLA and OpenVLA-OFT; size, decoding and head are configuration.
 
-Fused DINOv2 + SigLIP patches -> projector -> Llama with bidirectional attention over
+OpenVLA-OFT: fused DINOv2 + SigLIP patches -> projector -> Llama with bidirectional attention over
 ``[BOS][patches of each camera][proprio][prompt][56 zeroed placeholders][stop]`` -> logits of the 256 action tokens,
 one position to the left of each placeholder -> bins -> un-normalised actions. One forward pass gives a chunk.
+With an L1 head the hidden states at the same positions give continuous actions instead.
 
-Source: "Fine-Tuning Vision-Language-Action Models: Optimizing Speed and Success" (arXiv 2502.19645) and the
-upstream repository's ``modeling_prismatic.py``; the sampled policy is SimpleVLA-RL's.
+OpenVLA: the same parts with causal attention over ``[BOS][patches][prompt][action tokens so far]``, one action of
+seven tokens, each decoded from those before it.
+
+Source: "OpenVLA: An Open-Source Vision-Language-Action Model" (arXiv 2406.09246), "Fine-Tuning Vision-Language-Action
+Models: Optimizing Speed and Success" (arXiv 2502.19645) and the upstream repositories' ``modeling_prismatic.py``; the
+sampled policy is SimpleVLA-RL's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,9 +25,9 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from vlarl.env_protocol import Float32Array, Observation
-from vlarl.nn.bidirectional_llama import BidirectionalLlama
-from vlarl.nn.fused_vision import FusedVision
-from vlarl.nn.projectors import FusedProjector, ProprioProjector
+from vlarl.errors import CheckpointError
+from vlarl.nn.action_llama import AttentionKind
+from vlarl.nn.openvla_network import OpenVlaNetwork
 from vlarl.policies.action_tokens import (
     ActionTokens,
     expected_values,
@@ -30,21 +35,31 @@ from vlarl.policies.action_tokens import (
     log_probs_of,
     sample_tokens,
 )
-from vlarl.policies.checkpoint_files import load_policy_files, save_policy_files
+from vlarl.policies.checkpoint_files import read_policy_files, save_policy_files
 from vlarl.policies.image_chain import prepare_image
+from vlarl.policies.image_chain_torch import prepare_images
+from vlarl.policies.loading import build
 from vlarl.policies.normalisation import Normaliser, gripper_to_environment
-from vlarl.policies.oft_config import OpenVlaOftConfig
+from vlarl.policies.oft_config import ImageConfig, OpenVlaOftConfig
 from vlarl.policies.prompt_tokenizer import build_tokenizer
-from vlarl.policy import Decoding
+from vlarl.policy import DEFAULT_LOAD, Decoding, LoadConfig
 from vlarl.types import PolicyOutput
 
+NO_TOKEN_RL = (
+    "this checkpoint has an L1 regression head: it was trained to predict actions directly, and its language head "
+    "never learned chunks of action tokens, so there are no probabilities to learn from and sampling tokens would be "
+    "noise. It can be evaluated (--decoding greedy). For reinforcement learning take a checkpoint trained with "
+    "discrete action tokens, for example one of SimpleVLA-RL's SFT checkpoints."
+)
 
-class OpenVlaOft(nn.Module):
+
+class OpenVlaOft(OpenVlaNetwork):
     """The policy.
 
     Args:
         config: dimensions and constants.
         tokenizer: of the prompts; part of the checkpoint.
+        attention: implementation of the language model's attention.
 
     Example::
 
@@ -53,16 +68,10 @@ class OpenVlaOft(nn.Module):
         env.step_chunk(output.actions)
     """
 
-    def __init__(self, config: OpenVlaOftConfig, tokenizer: Tokenizer) -> None:
-        super().__init__()
-        self.config = config
+    def __init__(self, config: OpenVlaOftConfig, tokenizer: Tokenizer, *, attention: AttentionKind = "sdpa") -> None:
+        super().__init__(config, attention=attention)
         self.tokenizer = tokenizer
         self.version = 0
-        self.vision_backbone = FusedVision(config.vision)
-        width = config.language.hidden_size
-        self.projector = FusedProjector(config.vision.feature_size, config.projector_hidden_size, width)
-        self.language_model = BidirectionalLlama(config.language)
-        self.proprio_projector = ProprioProjector(config.proprio_size, width) if config.proprio_size else None
         self.bins = ActionTokens(config.num_bins)
         self.action_normaliser = Normaliser(config.action_statistics, config.epsilon)
         proprio = config.proprio_statistics
@@ -94,24 +103,20 @@ class OpenVlaOft(nn.Module):
         temperature = decoding.temperature
         if temperature <= 0:
             raise ValueError(f"temperature is {temperature}; expected more than 0. For argmax use mode 'greedy'.")
-        device = self.language_model.model.lm_head.weight.device
         rows = self.prepare(observations)
-        inputs = {name: torch.stack([row[name] for row in rows]).to(device) for name in rows[0]}
-        logits = self._logits(inputs)
-        if not bool(torch.isfinite(logits).all()):
-            raise FloatingPointError("the policy's logits are not finite: its weights or an observation hold NaN")
-        if decoding.mode == "sample":
-            uniform = torch.from_numpy(np.stack([np.asarray(n, dtype=np.float32) for n in noise])).to(device)
-            tokens = sample_tokens(logits, uniform, temperature)
-            normalised = self.bins.decode(tokens.cpu().numpy())
-        elif decoding.mode == "greedy":
-            tokens = logits.argmax(dim=-1)
-            normalised = self.bins.decode(tokens.cpu().numpy())
+        inputs = {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
+        uniform = torch.from_numpy(np.stack([np.asarray(n, dtype=np.float32) for n in noise]))
+        if self.action_head is not None:
+            tokens, log_probs, normalised = self._regress(inputs, decoding)
         else:
-            values = torch.from_numpy(self.bins.values).to(device)
-            normalised = expected_values(logits, values, temperature).cpu().numpy()
-            tokens = torch.from_numpy(self.bins.encode(normalised).astype(np.int64)).to(device)
-        log_probs = log_probs_of(logits, tokens, temperature)
+            if self.config.decoding == "autoregressive":
+                chosen = self._decode_in_turn(inputs, uniform, decoding)
+                logits = self._logits(inputs, chosen)
+            else:
+                logits = self._logits(inputs, None)
+            _require_finite(logits)
+            tokens, normalised = self.choose(logits, uniform, decoding)
+            log_probs = log_probs_of(logits, tokens, temperature)
         actions = self.actions_of(normalised)
         tokens_out, log_probs_out = tokens.cpu().numpy().astype(np.int16), log_probs.cpu().numpy()
         return [
@@ -129,32 +134,52 @@ class OpenVlaOft(nn.Module):
     def evaluate(
         self, inputs: Mapping[str, Tensor], tokens: Tensor, temperature: float | Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Differentiable log-probabilities and entropies ``float32 [N, chunk, action_dim]``.
+        """Differentiable log-probabilities and entropies ``float32 [N, chunk, action_dim]``, where ``tokens`` are.
 
         Rows of padding (an empty prompt) are computed with a one-token prompt; their values mean nothing.
+
+        Raises:
+            CheckpointError: the policy has no distribution over tokens.
         """
-        return log_probs_and_entropy(self._logits(inputs), tokens, temperature)
+        if self.action_head is not None:
+            raise CheckpointError(NO_TOKEN_RL)
+        logits = self._logits(inputs, tokens)
+        log_probs, entropies = log_probs_and_entropy(logits, tokens.to(logits.device), temperature)
+        return log_probs.to(tokens.device), entropies.to(tokens.device)
+
+    def values(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """Differentiable value of each state, ``float32 [N]``; needs a policy with ``value_head``."""
+        if self.value_head is None:
+            raise CheckpointError("this policy has no critic: load it with --load.value-head")
+        return self._by_prompt(inputs, self.first_value).to(inputs["prompt_ids"].device)
 
     def trainable_parameters(self) -> list[nn.Parameter]:
-        """Projector, language model and proprio projector; the vision backbone is frozen after imitation."""
-        modules = [self.projector, self.language_model, self.proprio_projector]
-        return [p for module in modules if module is not None for p in module.parameters()]
+        """What reinforcement learning updates; the vision backbone is frozen after imitation.
+
+        Raises:
+            CheckpointError: the policy has no distribution over tokens.
+        """
+        if self.action_head is not None:
+            raise CheckpointError(NO_TOKEN_RL)
+        return [parameter for name, parameter in self.named_parameters() if self.is_trained(name)]
 
     def save_pretrained(self, folder: str | Path, card: dict[str, Any] | None = None) -> None:
         """Write ``config.json``, ``model.safetensors``, ``tokenizer.json`` and ``README.md`` (the model card)."""
         save_policy_files(folder, self.config, self.state_dict(), self.tokenizer, card or {})
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path) -> Self:
-        """Load a folder that ``save_pretrained`` wrote; nothing in it changes.
+    def from_pretrained(cls, folder: str | Path, *, load: LoadConfig = DEFAULT_LOAD, seed: int = 0) -> Self:
+        """Load a folder that ``save_pretrained`` wrote, a published one, or a LoRA adapter; nothing in it changes.
+
+        Args:
+            folder: of either layout.
+            load: what the folder does not say, and how to compute.
+            seed: of parts that are new (adapters, critic).
 
         Raises:
             CheckpointError: a file is missing or damaged, or holds another architecture.
         """
-        config, weights, tokenizer = load_policy_files(folder)
-        policy = cls(config, tokenizer)
-        weights.load_into(policy)
-        return policy.eval()
+        return build(cls, read_policy_files(folder, load), load, seed)
 
     # ---- the parts ----------------------------------------------------------------------------------------------
 
@@ -165,9 +190,13 @@ class OpenVlaOft(nn.Module):
         Features are rounded to 16 bits here, before anything is computed from them, so that the stored ones
         reproduce the log-probabilities exactly.
         """
-        images = np.stack([self._image(seen, camera) for seen in observations for camera in self.config.cameras])
+        images = [self._image(seen, camera) for seen in observations for camera in self.config.cameras]
+        if self.device.type == "cpu":
+            prepared = torch.from_numpy(np.stack([prepare_image(image, *self._chain) for image in images]))
+        else:
+            prepared = prepare_images(images, *self._chain, self.device)
         rows = []
-        for seen, features in zip(observations, self._features(torch.from_numpy(images)), strict=True):
+        for seen, features in zip(observations, self._features(prepared), strict=True):
             ids = self.prompt_ids(seen.instruction)
             padded = torch.full((self.config.prompt.max_tokens,), self.config.prompt.pad_id, dtype=torch.int32)
             padded[: len(ids)] = ids
@@ -184,9 +213,10 @@ class OpenVlaOft(nn.Module):
 
         A single image is computed twice over: the library takes another kernel for it, with other rounding.
         """
-        images = images.to(self.vision_backbone.dino_scale.device)
+        images = images.to(self.device)
         alone = len(images) == 1
-        features = self.vision_backbone(torch.cat((images, images)) if alone else images)[: len(images)]
+        with self.computing():
+            features = self.vision_backbone(torch.cat((images, images)) if alone else images)[: len(images)]
         return features.reshape(len(images) // len(self.config.cameras), -1, features.shape[-1])
 
     def prompt_ids(self, instruction: str) -> Tensor:
@@ -205,85 +235,99 @@ class OpenVlaOft(nn.Module):
             self._prompts[instruction] = torch.tensor(ids, dtype=torch.int32)
         return self._prompts[instruction]
 
+    def choose(self, logits: Tensor, noise: Tensor, decoding: Decoding) -> tuple[Tensor, np.ndarray]:
+        """Tokens ``int64 [N, chunk, action_dim]`` and normalised actions of the same shape, by the decoding mode."""
+        if decoding.mode == "expectation":
+            values = torch.from_numpy(self.bins.values).to(logits.device)
+            normalised = expected_values(logits, values, decoding.temperature).cpu().numpy()
+            return torch.from_numpy(self.bins.encode(normalised).astype(np.int64)).to(logits.device), normalised
+        if decoding.mode == "sample":
+            tokens = sample_tokens(logits, noise.to(logits.device), decoding.temperature)
+        else:
+            tokens = logits.argmax(dim=-1)
+        return tokens, self.bins.decode(tokens.cpu().numpy())
+
     def actions_of(self, normalised: np.ndarray) -> Float32Array:
         """Normalised actions ``[..., action_dim]`` to environment units ``float32``."""
         actions = self.action_normaliser.unnormalise(normalised)
         return gripper_to_environment(actions, self.config.gripper).astype(np.float32)
 
-    def chunk_logits(
-        self, features: Tensor, prompt_ids: Tensor, lengths: Tensor | None, proprio: Tensor | None
+    def _logits(self, inputs: Mapping[str, Tensor], tokens: Tensor | None) -> Tensor:
+        """Logits of stacked ``PolicyOutput.inputs``; token by token, each sees the true ``tokens`` before it."""
+        return self._by_prompt(inputs, lambda *parts: self.action_logits(self.action_hidden(*parts)), tokens)
+
+    def _by_prompt(
+        self, inputs: Mapping[str, Tensor], function: Callable[..., Tensor], tokens: Tensor | None = None
     ) -> Tensor:
-        """Logits of the action tokens, ``float32 [N, chunk, action_dim, bins]``.
-
-        Args:
-            features: vision features ``[N, cameras * patches, F]``, any float type.
-            prompt_ids: ``int64 [N, L]`` with BOS first.
-            lengths: real prompt tokens per row, ``int64 [N]``; None: all of ``prompt_ids`` is real, in every row.
-            proprio: normalised ``float32 [N, S]``.
-        """
-        config, llama = self.config, self.language_model
-        parts = [self.projector(features.to(self.projector.fc1.weight.dtype))]
-        if self.proprio_projector is not None and proprio is not None:
-            parts.append(self.proprio_projector(proprio.to(parts[0].dtype))[:, None])
-        prefix = torch.cat(parts, dim=1)
-        embedded, ends = self._text_embeddings(prompt_ids, lengths)
-        sequence = torch.cat((embedded[:, :1], prefix, embedded[:, 1:]), dim=1)
-        # Left shift: the last prompt token predicts the first action token.
-        first = prefix.shape[1] + ends - 1
-        count = config.num_action_tokens
-        if lengths is None:
-            begin = int(first[0])
-            hidden = llama(sequence, slice(begin, begin + count))
-        else:
-            positions = first[:, None] + torch.arange(count, device=first.device)
-            hidden = llama(sequence, positions, prefix.shape[1] + ends + count + 1)
-        logits = llama.logits(hidden, config.action_token_begin, config.action_token_begin + config.num_bins)
-        return logits.view(-1, config.chunk, config.action_dim, config.num_bins)
-
-    def _text_embeddings(self, prompt_ids: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Embeddings of ``[prompt][placeholders, zero][stop][padding]`` and the prompt lengths ``int64 [N]``."""
-        rows, longest = prompt_ids.shape
-        count = self.config.num_action_tokens
-        ends = torch.full((rows,), longest, device=prompt_ids.device) if lengths is None else lengths
-        stop = torch.full((rows, 1), self.config.prompt.stop_id, device=prompt_ids.device)
-        if lengths is None:
-            prompt, last = self.language_model.embed(prompt_ids), self.language_model.embed(stop)
-            zeros = prompt.new_zeros(rows, count, prompt.shape[-1])
-            return torch.cat((prompt, zeros, last), dim=1), ends
-        place = torch.arange(longest + count + 1, device=prompt_ids.device)[None]
-        ids = torch.cat((prompt_ids, prompt_ids.new_full((rows, count + 1), self.config.prompt.pad_id)), dim=1)
-        ids = torch.where(place == ends[:, None] + count, stop, ids)
-        is_placeholder = (place >= ends[:, None]) & (place < ends[:, None] + count)
-        ids = torch.where(is_placeholder, stop, ids)
-        return self.language_model.embed(ids) * ~is_placeholder[..., None], ends
-
-    def _logits(self, inputs: Mapping[str, Tensor]) -> Tensor:
-        """Logits of stacked ``PolicyOutput.inputs``.
+        """``function(features, ids, lengths, proprio, tokens)`` of stacked inputs, rows in their order.
 
         On the CPU, rows are grouped by prompt length, so no padding is ever computed: quicker, and the bits of a
-        row do not depend on its neighbours. Elsewhere one padded batch with a mask.
+        row do not depend on its neighbours. Elsewhere one padded batch with a mask (decoding in turn: groups too).
         """
+        inputs = {name: value.to(self.device) for name, value in inputs.items()}
+        tokens = None if tokens is None else tokens.to(self.device)
         lengths = inputs["prompt_mask"].sum(dim=1).clamp(min=1)
         ids, features, proprio = inputs["prompt_ids"].long(), inputs["features"], inputs.get("proprio")
-        if features.device.type != "cpu":
-            longest = int(lengths.max())
-            return self.chunk_logits(features, ids[:, :longest], lengths, proprio)
-        distinct = lengths.unique().tolist()
-        if len(distinct) == 1:
-            return self.chunk_logits(features, ids[:, : distinct[0]], None, proprio)
-        parts, order = [], []
-        for length in distinct:
-            rows = (lengths == length).nonzero()[:, 0]
-            some = None if proprio is None else proprio[rows]
-            parts.append(self.chunk_logits(features[rows], ids[rows, :length], None, some))
-            order.append(rows)
-        return torch.cat(parts)[torch.cat(order).argsort()]
+        with self.computing():
+            if features.device.type != "cpu" and self.config.decoding == "parallel":
+                return function(features, ids[:, : int(lengths.max())], lengths, proprio, tokens)
+            distinct = lengths.unique().tolist()
+            if len(distinct) == 1:
+                return function(features, ids[:, : distinct[0]], None, proprio, tokens)
+            parts, order = [], []
+            for length in distinct:
+                rows = (lengths == length).nonzero()[:, 0]
+                some = [None if value is None else value[rows] for value in (proprio, tokens)]
+                parts.append(function(features[rows], ids[rows, :length], None, *some))
+                order.append(rows)
+            return torch.cat(parts)[torch.cat(order).argsort()]
+
+    def _decode_in_turn(self, inputs: Mapping[str, Tensor], noise: Tensor, decoding: Decoding) -> Tensor:
+        """Action tokens ``int64 [N, 1, action_dim]``, each decoded from those before it, with cached keys and values.
+
+        Their probabilities are computed afterwards by ``_logits``, so that an update repeats them exactly.
+        """
+
+        def decode(features: Tensor, ids: Tensor, _: None, proprio: Tensor | None, noise: Tensor) -> Tensor:
+            new, past = self.prompt_sequence(features, ids, proprio), []
+            logits = noise.new_zeros(*noise.shape, self.config.num_bins)
+            begin = self.config.action_token_begin
+            for index in range(self.config.action_dim):
+                hidden, past = self.language_model.extend(new, past)
+                logits[:, 0, index] = self.language_model.logits(hidden, begin, begin + self.config.num_bins)
+                chosen = self.choose(logits, noise, decoding)[0]
+                new = self.language_model.embed(chosen[:, 0, index : index + 1] + begin)
+            return chosen
+
+        return self._by_prompt(inputs, decode, noise)
+
+    def _regress(self, inputs: Mapping[str, Tensor], decoding: Decoding) -> tuple[Tensor, Tensor, np.ndarray]:
+        """Nearest tokens, zeros, and the normalised actions of the L1 head."""
+        if decoding.mode == "sample":
+            raise CheckpointError(f"decoding 'sample' asks for a distribution over tokens, but {NO_TOKEN_RL}")
+        head = self.action_head
+        assert head is not None
+        predicted = self._by_prompt(inputs, lambda *parts: head(self.action_hidden(*parts)).float())
+        _require_finite(predicted)
+        normalised = predicted.cpu().numpy().astype(np.float64)
+        tokens = torch.from_numpy(self.bins.encode(normalised).astype(np.int64))
+        return tokens, torch.zeros(tokens.shape), normalised
 
     def _image(self, observation: Observation, camera: str) -> np.ndarray:
-        """One prepared camera image."""
+        """One camera's image."""
         if camera not in observation.images:
             raise ValueError(
                 f"the observation has no camera {camera!r} (it has {sorted(observation.images)}); this policy sees "
                 f"{list(self.config.cameras)} (field cameras)"
             )
-        return prepare_image(observation.images[camera], self.config.image, self.config.vision.image_size)
+        return observation.images[camera]
+
+    @property
+    def _chain(self) -> tuple[ImageConfig, int]:
+        """Steps and size of the prepared image."""
+        return self.config.image, self.config.vision.image_size
+
+
+def _require_finite(values: Tensor) -> None:
+    if not bool(torch.isfinite(values).all()):
+        raise FloatingPointError("the policy's logits are not finite: its weights or an observation hold NaN")

@@ -1,186 +1,172 @@
-"""Names and shapes of the published OpenVLA checkpoints, translated to ours: the only place that knows both.
+"""Names and shapes of the published OpenVLA weights, translated to ours and back: the only place that knows both.
 
 The published vision towers are timm's: fused ``qkv`` matrices, LayerScale as ``scale_factor``, position embeddings
 without a row for the class token. Ours are transformers': separate matrices, ``lambda1``, and a row for the class
-token (zero here, which is what "no row" means).
+token (zero here, which is what "no row" means). Every tensor is renamed, cut or joined, never computed with, so a
+round trip gives the same bits.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor
 
-from vlarl.policies.oft_config import (
-    ImageConfig,
-    LanguageConfig,
-    OpenVlaOftConfig,
-    PromptConfig,
-    QuantileStatistics,
-    TowerConfig,
-    VisionConfig,
+from vlarl.policies.oft_config import VisionConfig
+
+UNUSED = re.compile(r"vision_backbone\.(fused_)?featurizer\.attn_pool\..+")
+"""SigLIP's attention pool: stored, but no OpenVLA forward pass reads it."""
+
+Pairs = tuple[tuple[str, str], ...]
+
+_DINO: Pairs = (
+    ("cls_token", "embeddings.cls_token"),
+    ("reg_token", "embeddings.register_tokens"),
+    ("mask_token", "embeddings.mask_token"),
+    ("pos_embed", "embeddings.position_embeddings"),
+    ("patch_embed.proj.<rest>", "embeddings.patch_embeddings.projection.<rest>"),
+    ("norm.<rest>", "layernorm.<rest>"),
+    ("blocks.<n>.ls1.scale_factor", "encoder.layer.<n>.layer_scale1.lambda1"),
+    ("blocks.<n>.ls2.scale_factor", "encoder.layer.<n>.layer_scale2.lambda1"),
+    ("blocks.<n>.norm1.<rest>", "encoder.layer.<n>.norm1.<rest>"),
+    ("blocks.<n>.norm2.<rest>", "encoder.layer.<n>.norm2.<rest>"),
+    ("blocks.<n>.attn.<qkv>.<rest>", "encoder.layer.<n>.attention.<qkv>_proj.<rest>"),
+    ("blocks.<n>.attn.proj.<rest>", "encoder.layer.<n>.attention.o_proj.<rest>"),
+    ("blocks.<n>.mlp.<rest>", "encoder.layer.<n>.mlp.<rest>"),
+)
+"""timm's name and transformers' name of the same tensor; ``<qkv>`` is one of q, k, v after cutting."""
+
+_SIGLIP: Pairs = (
+    ("pos_embed", "embeddings.position_embedding.weight"),
+    ("patch_embed.proj.<rest>", "embeddings.patch_embedding.<rest>"),
+    ("norm.<rest>", "post_layernorm.<rest>"),
+    ("blocks.<n>.norm1.<rest>", "encoder.layers.<n>.layer_norm1.<rest>"),
+    ("blocks.<n>.norm2.<rest>", "encoder.layers.<n>.layer_norm2.<rest>"),
+    ("blocks.<n>.attn.<qkv>.<rest>", "encoder.layers.<n>.self_attn.<qkv>_proj.<rest>"),
+    ("blocks.<n>.attn.proj.<rest>", "encoder.layers.<n>.self_attn.out_proj.<rest>"),
+    ("blocks.<n>.mlp.<rest>", "encoder.layers.<n>.mlp.<rest>"),
 )
 
-EMPTY_PIECE = 29871
-"""Llama's piece for a lone space: upstream appends it to every prompt that does not end with it."""
-
-_BLOCK_NAMES = {
-    "norm1": ("norm1", "layer_norm1"),
-    "norm2": ("norm2", "layer_norm2"),
-    "attn.proj": ("attention.o_proj", "self_attn.out_proj"),
-    "mlp.fc1": ("mlp.fc1", "mlp.fc1"),
-    "mlp.fc2": ("mlp.fc2", "mlp.fc2"),
-}
-"""timm's name within a block -> DINOv2's and SigLIP's name in transformers."""
+_L1_HEAD: Pairs = (
+    ("model.mlp_resnet_blocks.<n>.ffn.<rest>", "action_head.blocks.<n>.<rest>"),
+    ("model.<rest>", "action_head.<rest>"),
+)
 
 
-def state_from_published(tensors: Mapping[str, Tensor], vision_prefix: str) -> dict[str, Tensor]:
-    """Our ``state_dict`` from the tensors of a published checkpoint with a fused backbone.
+class PublishedNames:
+    """Translates the tensors of one architecture.
 
     Args:
-        tensors: all of its shards, and the proprio projector's as ``proprio_projector.*`` where there is one.
-        vision_prefix: where SigLIP's transformer sits in this version of transformers ("" or "vision_model.").
-
-    The attention pool of the SigLIP tower is left out: no OpenVLA forward pass reads it.
+        vision: says which towers there are.
     """
-    state: dict[str, Tensor] = {}
-    for name, tensor in tensors.items():
-        if name.startswith("language_model."):
-            state[name.replace("language_model.", "language_model.model.", 1)] = tensor
-        elif name.startswith("vision_backbone.featurizer."):
-            rest = name.removeprefix("vision_backbone.featurizer.")
-            state |= {f"vision_backbone.dino.model.{k}": v for k, v in _dino(rest, tensor).items()}
-        elif name.startswith("vision_backbone.fused_featurizer."):
-            rest = name.removeprefix("vision_backbone.fused_featurizer.")
-            state |= {f"vision_backbone.siglip.model.{vision_prefix}{k}": v for k, v in _siglip(rest, tensor).items()}
+
+    def __init__(self, vision: VisionConfig) -> None:
+        fused = vision.dino is not None
+        self._num_patches = vision.num_patches
+        self._towers = [("vision_backbone.fused_featurizer.", "vision_backbone.siglip.model.", _SIGLIP)]
+        if fused:
+            self._towers.append(("vision_backbone.featurizer.", "vision_backbone.dino.model.", _DINO))
         else:
-            state[name] = tensor
-    width = state["vision_backbone.dino.model.embeddings.cls_token"].shape[-1]
-    state["vision_backbone.dino.model.embeddings.mask_token"] = torch.zeros(1, width)
-    return state
+            self._towers = [("vision_backbone.featurizer.", "vision_backbone.siglip.model.", _SIGLIP)]
 
+    def to_ours(self, name: str, tensor: Tensor) -> dict[str, Tensor]:
+        """Our tensors from a published one: usually one, three from a fused ``qkv``, none from an unused one.
 
-def _dino(name: str, tensor: Tensor) -> dict[str, Tensor]:
-    """One tensor of the DINOv2 tower; a fused one becomes three."""
-    whole = {
-        "cls_token": "embeddings.cls_token",
-        "reg_token": "embeddings.register_tokens",
-        "patch_embed.proj.weight": "embeddings.patch_embeddings.projection.weight",
-        "patch_embed.proj.bias": "embeddings.patch_embeddings.projection.bias",
-        "norm.weight": "layernorm.weight",
-        "norm.bias": "layernorm.bias",
-    }
-    if name in whole:
-        return {whole[name]: tensor}
-    if name == "pos_embed":
-        return {"embeddings.position_embeddings": torch.cat((torch.zeros_like(tensor[:, :1]), tensor), dim=1)}
-    number, inner = _block(name)
-    scale = re.fullmatch(r"ls([12])\.(?:scale_factor|gamma)", inner)
-    if scale:
-        return {f"encoder.layer.{number}.layer_scale{scale[1]}.lambda1": tensor}
-    return {f"encoder.layer.{number}.{k}": v for k, v in _inside_block(inner, tensor, 0, "attention").items()}
-
-
-def _siglip(name: str, tensor: Tensor) -> dict[str, Tensor]:
-    """One tensor of the SigLIP tower; the attention pool gives none."""
-    if name.startswith("attn_pool."):
-        return {}
-    whole = {
-        "patch_embed.proj.weight": "embeddings.patch_embedding.weight",
-        "patch_embed.proj.bias": "embeddings.patch_embedding.bias",
-        "norm.weight": "post_layernorm.weight",
-        "norm.bias": "post_layernorm.bias",
-    }
-    if name in whole:
-        return {whole[name]: tensor}
-    if name == "pos_embed":
-        return {"embeddings.position_embedding.weight": tensor[0]}
-    number, inner = _block(name)
-    return {f"encoder.layers.{number}.{k}": v for k, v in _inside_block(inner, tensor, 1, "self_attn").items()}
-
-
-def _block(name: str) -> tuple[str, str]:
-    match = re.fullmatch(r"blocks\.(\d+)\.(.+)", name)
-    if match is None:
+        Raises:
+            KeyError: no OpenVLA checkpoint has a tensor of that name.
+        """
+        if UNUSED.fullmatch(name):
+            return {}
+        if name.startswith("language_model."):
+            return {name.replace("language_model.", "language_model.model.", 1): tensor}
+        if name.startswith(("projector.", "proprio_projector.", "action_head.", "value_head.")):
+            return {name: tensor}
+        for theirs, ours, pairs in self._towers:
+            if not name.startswith(theirs):
+                continue
+            rest = re.sub(r"(ls[12])\.gamma$", r"\1.scale_factor", name.removeprefix(theirs))
+            match = re.fullmatch(r"(blocks\.\d+\.attn\.)qkv\.(weight|bias)", rest)
+            if match is None:
+                return {ours + _rename(rest, pairs, 0): self._unfold(rest, tensor, pairs)}
+            parts = zip("qkv", tensor.chunk(3, dim=0), strict=True)
+            return {ours + _rename(f"{match[1]}{q}.{match[2]}", pairs, 0): part.contiguous() for q, part in parts}
         raise KeyError(name)
-    return match[1], match[2]
+
+    def to_published(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """All published tensors from our ``state_dict``; what cannot be renamed alone (``qkv``) is joined."""
+        result: dict[str, Tensor] = {}
+        for name, tensor in state.items():
+            published = self.name(name)
+            match = re.fullmatch(r"(.+\.attn\.)([qkv])(\.(?:weight|bias))", published)
+            if match is not None:
+                if match[2] == "q":
+                    letters = [name.replace(".q_proj.", f".{letter}_proj.") for letter in "qkv"]
+                    result[f"{match[1]}qkv{match[3]}"] = torch.cat([state[one] for one in letters], dim=0)
+                continue
+            if published.endswith(".mask_token") and not bool(tensor.any()):
+                continue
+            if published.endswith(".reg_token") and tensor.shape[1] == 0:
+                continue
+            result[published] = self._fold(published, tensor)
+        return result
+
+    def name(self, ours: str) -> str:
+        """The published name of one of our tensors; for part of a ``qkv``, its name with q, k or v in that place."""
+        for theirs, prefix, pairs in self._towers:
+            if ours.startswith(prefix):
+                return theirs + _rename(ours.removeprefix(prefix), pairs, 1)
+        return ours.replace("language_model.model.", "language_model.", 1)
+
+    def absent(self, vision: VisionConfig) -> dict[str, Tensor]:
+        """Tensors that we have and published files leave out."""
+        if vision.dino is None:
+            return {}
+        width, prefix = vision.dino.hidden_size, "vision_backbone.dino.model.embeddings."
+        left_out = {f"{prefix}mask_token": torch.zeros(1, width)}
+        if vision.dino.num_register_tokens == 0:
+            left_out[f"{prefix}register_tokens"] = torch.zeros(1, 0, width)
+        return left_out
+
+    def _unfold(self, name: str, tensor: Tensor, pairs: Pairs) -> Tensor:
+        if name != "pos_embed":
+            return tensor
+        if pairs is _SIGLIP:
+            return tensor[0]
+        missing_row = tensor.shape[1] == self._num_patches
+        return torch.cat((torch.zeros_like(tensor[:, :1]), tensor), dim=1) if missing_row else tensor
+
+    def _fold(self, name: str, tensor: Tensor) -> Tensor:
+        if not name.endswith(".pos_embed"):
+            return tensor
+        if tensor.dim() == 2:
+            return tensor[None]
+        return tensor if bool(tensor[:, 0].any()) else tensor[:, 1:]
 
 
-def _inside_block(name: str, tensor: Tensor, tower: int, attention: str) -> dict[str, Tensor]:
-    """Norms, attention and MLP of a block; ``attn.qkv`` is cut into query, key and value."""
-    stem, _, kind = name.rpartition(".")
-    if stem == "attn.qkv":
-        parts = zip("qkv", tensor.chunk(3, dim=0), strict=True)
-        return {f"{attention}.{letter}_proj.{kind}": part.contiguous() for letter, part in parts}
-    return {f"{_BLOCK_NAMES[stem][tower]}.{kind}": tensor}
+def head_to_ours(tensors: Iterable[tuple[str, Tensor]]) -> dict[str, Tensor]:
+    """Our names of an ``action_head--*`` file's tensors.
 
-
-def config_from_published(
-    config: Mapping[str, Any],
-    preprocessor: Mapping[str, Any],
-    statistics: Mapping[str, Any],
-    vision: tuple[TowerConfig, TowerConfig],
-    *,
-    cameras: tuple[str, ...],
-    use_proprio: bool,
-    patch_size: int = 14,
-) -> OpenVlaOftConfig:
-    """Our configuration from a published ``config.json``, ``preprocessor_config.json`` and one statistics entry.
-
-    Args:
-        config: as parsed.
-        preprocessor: as parsed.
-        statistics: the entry of the chosen ``unnorm_key``, with ``action`` and ``proprio``.
-        vision: dimensions of DINOv2 and SigLIP; their pixel constants are taken from ``preprocessor``, whose
-            ``tvf_normalize_params`` win over ``means`` and ``stds``, as they do upstream.
-        cameras: which the checkpoint was trained with.
-        use_proprio: whether it takes proprioception.
-        patch_size: of both towers.
+    Raises:
+        KeyError: a tensor that no L1 head has.
     """
-    text = config["text_config"]
-    normalise = preprocessor["tvf_normalize_params"]
-    dino, siglip = (
-        TowerConfig(
-            hidden_size=tower.hidden_size,
-            num_hidden_layers=tower.num_hidden_layers,
-            num_attention_heads=tower.num_attention_heads,
-            intermediate_size=tower.intermediate_size,
-            num_register_tokens=tower.num_register_tokens,
-            pixel_mean=tuple(params["mean"]),
-            pixel_std=tuple(params["std"]),
-        )
-        for tower, params in zip(vision, normalise, strict=True)
-    )
-    action = statistics["action"]
-    vision_config = VisionConfig(image_size=config["image_sizes"][0], patch_size=patch_size, dino=dino, siglip=siglip)
-    return OpenVlaOftConfig(
-        vision=vision_config,
-        language=LanguageConfig(
-            hidden_size=text["hidden_size"],
-            intermediate_size=text["intermediate_size"],
-            num_hidden_layers=text["num_hidden_layers"],
-            num_attention_heads=text["num_attention_heads"],
-            num_key_value_heads=text.get("num_key_value_heads", text["num_attention_heads"]),
-            vocab_size=text["vocab_size"],
-            pad_to_multiple_of=config["pad_to_multiple_of"],
-            rms_norm_eps=text.get("rms_norm_eps", 1e-6),
-            rope_theta=text.get("rope_theta", 10000.0),
-        ),
-        projector_hidden_size=4 * vision_config.feature_size,
-        cameras=cameras,
-        action_statistics=_quantiles(action),
-        proprio_statistics=_quantiles(statistics["proprio"]) if use_proprio else None,
-        gripper="openvla",
-        image=ImageConfig(mirror=True, jpeg_quality=95, lanczos_resize=True, crop_area=0.9),
-        prompt=PromptConfig(suffix_ids=(EMPTY_PIECE,), pad_id=config["pad_token_id"]),
-    )
+    return {_rename(name, _L1_HEAD, 0): tensor for name, tensor in tensors}
 
 
-def _quantiles(entry: Mapping[str, Any]) -> QuantileStatistics:
-    mask = entry.get("mask")
-    return QuantileStatistics(
-        low=tuple(entry["q01"]), high=tuple(entry["q99"]), mask=None if mask is None else tuple(mask)
-    )
+def _rename(name: str, pairs: Pairs, source: int) -> str:
+    """``name`` in the other spelling; ``source`` is the column that it is written in."""
+    for pair in pairs:
+        match = re.fullmatch(_pattern(pair[source]), name)
+        if match is not None:
+            result = pair[1 - source]
+            for key, value in match.groupdict().items():
+                result = result.replace(f"<{key}>", value)
+            return result
+    raise KeyError(name)
+
+
+def _pattern(template: str) -> str:
+    """A template as a regular expression."""
+    pattern = re.escape(template).replace("<n>", r"(?P<n>\d+)").replace("<qkv>", "(?P<qkv>[qkv])")
+    return pattern.replace("<rest>", "(?P<rest>.+)")

@@ -109,11 +109,6 @@ def test_damaged_tokenizer(folder: Path):
     refused(folder, "tokenizer.json")
 
 
-def test_continuous_action_head_is_refused_for_token_rl(folder: Path):
-    (folder / "action_head--150000_checkpoint.pt").write_bytes(b"")
-    refused(folder, "action_head--150000_checkpoint.pt", "L1", "never learned")
-
-
 def test_observation_that_does_not_fit():
     policy = random_policy()
     seen = observations(1)[0]

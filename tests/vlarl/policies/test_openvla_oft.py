@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.policies import noises, observations, random_policy
-from vlarl.nn.bidirectional_llama import BidirectionalLlama
+from vlarl.nn.action_llama import ActionLlama
 from vlarl.policies.oft_presets import preset
 from vlarl.policies.openvla_oft import OpenVlaOft
 from vlarl.policy import Decoding, DecodingMode
@@ -143,7 +143,7 @@ def test_last_layer_at_some_positions_equals_the_librarys_layers(policy: OpenVla
     """All layers run by transformers itself, against our shortened last one; grouped key heads included."""
     config = dataclasses.replace(policy.config.language, num_attention_heads=4, num_key_value_heads=2)
     torch.manual_seed(4)
-    llama = BidirectionalLlama(config).eval()
+    llama = ActionLlama(config).eval()
     sequence = torch.randn(3, 17, 32)
     positions = torch.tensor([[1, 5, 6], [0, 2, 16], [9, 3, 3]])
     with torch.no_grad():
@@ -171,13 +171,13 @@ def test_padded_batch_equals_rows_alone(policy: OpenVlaOft):
 def test_sequence_is_bos_patches_proprio_prompt_placeholders_stop(policy: OpenVlaOft, monkeypatch: pytest.MonkeyPatch):
     """The sequence the Llama gets, position by position, and the left shift of the outputs."""
     captured: dict[str, object] = {}
-    original = BidirectionalLlama.forward
+    original = ActionLlama.forward
 
-    def spy(self: BidirectionalLlama, embeddings: torch.Tensor, positions: slice, lengths: None = None):
+    def spy(self: ActionLlama, embeddings: torch.Tensor, positions: slice, lengths: None = None):
         captured.update(embeddings=embeddings, positions=positions)
         return original(self, embeddings, positions, lengths)
 
-    monkeypatch.setattr(BidirectionalLlama, "forward", spy)
+    monkeypatch.setattr(ActionLlama, "forward", spy)
     row = policy.act(observations(1), noises(1), Decoding())[0].inputs
     sequence, positions = captured["embeddings"], captured["positions"]
     assert isinstance(sequence, torch.Tensor) and isinstance(positions, slice)

@@ -1,0 +1,66 @@
+"""A small recorded rollout and the losses of its pieces, for tests of gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tests.support.policies import noises, observations
+from vlarl.env_protocol import EpisodeSpec, Outcome
+from vlarl.objectives.grpo import simplevla
+from vlarl.policies.openvla_oft import OpenVlaOft
+from vlarl.policy import Decoding
+from vlarl.types import RolloutBatch, Trajectory, stack_trajectories
+
+
+def rollout(policy: OpenVlaOft, decisions: tuple[int, ...] = (3, 1)) -> RolloutBatch:
+    """Episodes of so many decisions each, with made-up outcomes and advantages."""
+    trajectories = []
+    for index, count in enumerate(decisions):
+        seen = observations(count, seed=index)
+        outputs = policy.act(seen, noises(count, seed=10 + index), Decoding(temperature=1.6))
+        chunk = policy.config.chunk
+        executed = [np.arange(chunk) < (chunk if i + 1 < count else 1 + chunk // 2) for i in range(count)]
+        spec = EpisodeSpec(suite="toy", task=0, instruction="", init_state=0, seed=index)
+        trajectories.append(
+            Trajectory(
+                spec=spec,
+                observations=seen,
+                outputs=outputs,
+                executed=executed,
+                env_rewards=[np.zeros(chunk, np.float32)] * count,
+                outcome=Outcome.SUCCESS if index % 2 == 0 else Outcome.TRUNCATED,
+            )
+        )
+    batch = stack_trajectories(trajectories)
+    signs = torch.tensor([1.0 if index % 2 == 0 else -1.0 for index in range(len(decisions))])
+    batch.advantages = signs[:, None, None, None] * batch.token_mask
+    return batch
+
+
+def losses_of(policy: OpenVlaOft, batch: RolloutBatch, size: int) -> list[Callable[[], Tensor]]:
+    """The mini-batch's GRPO loss in pieces of ``size`` decisions, in the learner's order; they add up to it."""
+    objective = simplevla().build()
+    weights, valid = objective.token_weights(batch), batch.decision_mask
+    assert batch.advantages is not None
+    inputs = {name: value[valid] for name, value in batch.inputs.items()}
+    columns = [value[valid] for value in (batch.tokens, batch.old_log_probs, batch.advantages, weights)]
+
+    def make(piece: slice) -> Tensor:
+        tokens, old, advantages, share = (column[piece] for column in columns)
+        log_probs, entropies = policy.evaluate({k: v[piece] for k, v in inputs.items()}, tokens, batch.temperature)
+        return objective.loss(log_probs, entropies, old, advantages, share).loss
+
+    count = len(columns[0])
+    return [lambda s=start: make(slice(s, s + size)) for start in range(0, count, size)]
+
+
+def gradients(policy: OpenVlaOft, losses: list[Callable[[], Tensor]]) -> dict[str, Tensor]:
+    """Summed gradients by parameter name."""
+    policy.zero_grad()
+    for make in losses:
+        make().backward()
+    return {n: p.grad.clone() for n, p in policy.named_parameters() if p.grad is not None}
