@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 
 from vlarl.env_protocol import Env, EnvConfig, EpisodeSpec, Float32Array
-from vlarl.sim_worker import serve
+from vlarl.sim_worker import lose, serve
 from vlarl.vec_env import SlotEvent
 
 
@@ -67,5 +67,9 @@ class LocalSlots:
 
     def _serve(self, slot: int, request: EpisodeSpec | Float32Array) -> None:
         started = time.perf_counter()
-        self._events.append(SlotEvent(slot, serve(self._slots, self._config, slot, request)))
+        try:
+            result = serve(self._slots, self._config, slot, request)
+        except Exception as error:  # any simulator failure is an ERROR episode, never a lost run
+            result = lose(self._slots, slot, error)
+        self._events.append(SlotEvent(slot, result))
         self.simulator_seconds += time.perf_counter() - started

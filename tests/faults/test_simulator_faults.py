@@ -135,7 +135,8 @@ def test_200_random_faults_in_one_collection():
         trajectories = collector.collect(faulty, Decoding())
         after = footprint(pool)
         assert pool.deaths > 100
-        assert len(pool.recovery_seconds) == pool.deaths
+        # a successor that is lost before its first answer has no time of its own
+        assert 100 < len(pool.recovery_seconds) <= pool.deaths
     assert {i for i, t in enumerate(trajectories) if t.outcome is Outcome.ERROR} == set(broken.tolist())
     for index in set(range(400)) - set(broken.tolist()):
         assert_same(trajectories[index], expected[index])

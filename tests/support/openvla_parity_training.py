@@ -30,6 +30,7 @@ from tests.support.openvla_parity import (
 )
 from vlarl.env_protocol import Observation
 from vlarl.nn.heads import L1ActionHead
+from vlarl.objective import Decisions
 from vlarl.objectives.grpo import simplevla
 from vlarl.policies.action_tokens import log_probs_and_entropy
 from vlarl.policies.openvla_oft import OpenVlaOft
@@ -127,8 +128,9 @@ def recorded_batch() -> RolloutBatch:
 def accumulate_update_gradients(model: OpenVlaOft, batch: RolloutBatch, rows: range) -> list[float]:
     """Add the gradient of our GRPO loss over these trajectories, two decisions at a time; returns their losses."""
     objective, part = simplevla().build(), batch.select(list(rows))
-    weights, losses = objective.token_weights(part), []
-    assert part.advantages is not None
+    part.inputs = {}  # the model is called below with the recorded ones
+    part.decision_mask = torch.ones_like(part.decision_mask)  # padding too, which weighs nothing
+    decisions, losses = Decisions.of(part, objective.token_weights(part)), []
     for index, row in enumerate(rows):
         total = 0.0
         for first in range(0, 4, SLICE):
@@ -136,8 +138,8 @@ def accumulate_update_gradients(model: OpenVlaOft, batch: RolloutBatch, rows: ra
             seen, ids = trajectory_inputs(model, row)
             logits = model.chunk_logits(seen[piece], ids[piece], None, None)
             log_probs, entropy = log_probs_and_entropy(logits, part.tokens[index, piece], 1.6)
-            columns = (part.old_log_probs, part.advantages, weights)
-            loss = objective.loss(log_probs, entropy, *(column[index, piece] for column in columns)).loss
+            begin = 4 * index + first
+            loss = objective.loss(log_probs, entropy, decisions[begin : begin + SLICE]).loss
             loss.backward()
             total += float(loss.detach()) * len(rows)
         losses.append(total)

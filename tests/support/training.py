@@ -10,6 +10,7 @@ from torch import Tensor
 
 from tests.support.policies import noises, observations
 from vlarl.env_protocol import EpisodeSpec, Outcome
+from vlarl.objective import Decisions
 from vlarl.objectives.grpo import simplevla
 from vlarl.policies.openvla_oft import OpenVlaOft
 from vlarl.policy import Decoding
@@ -44,17 +45,13 @@ def rollout(policy: OpenVlaOft, decisions: tuple[int, ...] = (3, 1)) -> RolloutB
 def losses_of(policy: OpenVlaOft, batch: RolloutBatch, size: int) -> list[Callable[[], Tensor]]:
     """The mini-batch's GRPO loss in pieces of ``size`` decisions, in the learner's order; they add up to it."""
     objective = simplevla().build()
-    weights, valid = objective.token_weights(batch), batch.decision_mask
-    assert batch.advantages is not None
-    inputs = {name: value[valid] for name, value in batch.inputs.items()}
-    columns = [value[valid] for value in (batch.tokens, batch.old_log_probs, batch.advantages, weights)]
+    decisions, tokens = Decisions.of(batch, objective.token_weights(batch)), batch.tokens[batch.decision_mask]
 
     def make(piece: slice) -> Tensor:
-        tokens, old, advantages, share = (column[piece] for column in columns)
-        log_probs, entropies = policy.evaluate({k: v[piece] for k, v in inputs.items()}, tokens, batch.temperature)
-        return objective.loss(log_probs, entropies, old, advantages, share).loss
+        part = decisions[piece]
+        return objective.loss(*policy.evaluate(part.inputs, tokens[piece], batch.temperature), part).loss
 
-    count = len(columns[0])
+    count = len(decisions)
     return [lambda s=start: make(slice(s, s + size)) for start in range(0, count, size)]
 
 

@@ -43,10 +43,11 @@ def show_plan(options: Options) -> int:
     with console.status("counting ..."):
         plans = [plan(config, mode) for mode in training_modes(options.adapter_rank)]
         weights, forward = inference_bytes(config, torch.bfloat16, ROLLOUT_BATCHES)
-    table = Table(box=None, padding=(0, 2, 0, 0))
+    table = Table(box=None, padding=(0, 1, 0, 0))
     headings = ("in bfloat16", "weights", "gradients", "moments", "batch 1", "batch 8", "fits")
     for heading in headings:
-        table.add_column(heading, justify="left" if heading == headings[0] else "right", no_wrap=True)
+        first = heading == headings[0]
+        table.add_column(heading, justify="left" if first else "right", no_wrap=first)
     for row in plans:
         table.add_row(*_cells(row, options.gpu_memory))
     console.print(
@@ -58,7 +59,8 @@ def show_plan(options: Options) -> int:
     console.print(
         f"'fits': decisions per micro-batch (--learner.microbatch-decisions) with {RESERVE_GB:g} GB left for the "
         f"device itself, of {', '.join(map(str, MICRO_BATCHES))}. One prompt length; AdamW; frozen vision features are "
-        "cached."
+        "cached. Checked against a process's memory for full fine-tuning without recomputation only; with adapters or "
+        "recomputation a CPU process took up to 2.3 times as much, so leave room."
     )
     if options.json is not None:
         _write(options, plans, weights, forward)
