@@ -40,8 +40,8 @@ def config() -> TrainConfig:
         objective=GrpoConfig(),
         rollout=RolloutConfig(groups=8, group_size=8, temperature=0.6, workers=2, slots=16),
         learner=LearnerConfig(
-            learning_rate=5e-4,
-            final_learning_rate=1.5e-4,
+            learning_rate=3e-4,
+            final_learning_rate=1e-4,
             epochs=2,
             minibatch_trajectories=16,
             frozen=("projector", "proprio_projector", "embed_tokens", "layers.0", "layers.1", "norm", "lm_head"),
