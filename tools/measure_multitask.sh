@@ -6,14 +6,20 @@ set -eu
 cd "$(dirname "$0")/.."
 VLARL=${VLARL:-.venv/bin/vlarl}
 POLICY=${POLICY:-assets/openvla_oft_compact_libero}
-DECODING="--decoding expectation"
 
-for suite in libero_spatial libero_object libero_goal libero_10; do
-    out="docs/results/multitask_$suite"
-    [ -f "${out}_fast.json" ] || "$VLARL" eval "$POLICY" --suite "$suite" --episodes "${EPISODES:-5}" \
-        --profile fast --env.controller compiled $DECODING --json "${out}_fast.json"
-    [ -f "${out}_wrong_instruction.json" ] || "$VLARL" eval "$POLICY" --suite "$suite" --episodes "${EPISODES:-5}" \
-        --profile fast --env.controller compiled $DECODING --wrong-instruction --json "${out}_wrong_instruction.json"
-    [ -f "${out}_reference.json" ] || "$VLARL" eval "$POLICY" --suite "$suite" --episodes "${REFERENCE_EPISODES:-3}" \
-        --profile reference --env.controller exact $DECODING --json "${out}_reference.json"
+# suite, name of the result, episodes per task, flags
+measure() {
+    suite=$1 out="docs/results/multitask_$1_$2.json" episodes=$3
+    shift 3
+    [ -f "$out" ] || "$VLARL" eval "$POLICY" --suite "$suite" --episodes "$episodes" --decoding expectation "$@" --json "$out"
+}
+
+for suite in libero_object libero_goal libero_spatial libero_10; do
+    measure $suite fast "${EPISODES:-5}" --profile fast --env.controller compiled
+done
+for suite in libero_object libero_goal libero_spatial libero_10; do
+    measure $suite wrong_instruction "${EPISODES:-5}" --profile fast --env.controller compiled --wrong-instruction
+done
+for suite in libero_object libero_goal libero_spatial libero_10; do
+    measure $suite reference "${REFERENCE_EPISODES:-3}" --profile reference --env.controller exact
 done

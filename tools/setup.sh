@@ -5,13 +5,13 @@
 #   tools/setup.sh            set up
 #   tools/setup.sh --force    install the Python packages again
 #
-# VLARL_PYTHON names the interpreter to use (3.11 or newer); VLARL_EXTRAS the optional parts (default: libero,dev).
+# VLARL_PYTHON names the interpreter to use (3.11 or newer); VLARL_EXTRAS the optional parts (default: libero,mujoco,bench,dev).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 venv=.venv
 stamp=$venv/.vlarl-setup
-extras=${VLARL_EXTRAS:-libero,dev}
+extras=${VLARL_EXTRAS:-libero,mujoco,bench,dev}
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 
