@@ -7,7 +7,7 @@ small policy on a small machine asks for it:
   broad already, and what is trained is what is evaluated;
 - two passes over the data with a step size that falls over the run: the network is small, and rollouts are what costs;
 - only the last two of the four transformer layers learn: the projectors, embeddings and head get almost nothing but
-  noise (``tools/gradient_study.py``), and fewer moving parts gained as fast with a fifth of the KL (docs/benchmarks.md);
+  noise (``tools/gradient_study.py``), and fewer moving parts gain as fast with a fifth of the KL (docs/benchmarks.md);
 - 64 episodes per iteration in place of 512, of two tasks, with a horizon of 160 steps;
 - the average of the last updates' weights is what is evaluated and saved.
 
