@@ -9,21 +9,20 @@ actions are categorical.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from vlarl.env_protocol import EnvConfig, Float32Array, Observation
-from vlarl.errors import CheckpointError, ConfigError
-from vlarl.files import atomic_write_bytes, atomic_write_json, read_json
+from vlarl.errors import ConfigError
 from vlarl.nn.low_rank import FactoredLinear
 from vlarl.nn.running_moments import RunningMoments
 from vlarl.policies.distributions import Beta, Categorical, Distribution, Gaussian, SquashedGaussian
+from vlarl.policies.plain_files import load_plain, save_plain
 from vlarl.policy import Decoding
 from vlarl.types import PolicyOutput
 
@@ -190,10 +189,7 @@ class MlpPolicy(nn.Module):
 
     def save_pretrained(self, folder: str | Path, card: dict[str, Any] | None = None) -> None:
         """Write ``config.json`` and ``model.safetensors``."""
-        folder = Path(folder)
-        content = {"policy_class": "vlarl.policies.mlp:MlpPolicy", **asdict(self.config), "card": card or {}}
-        atomic_write_json(folder / "config.json", content)
-        atomic_write_bytes(folder / "model.safetensors", save(self.state_dict()))
+        save_plain(folder, self, "vlarl.policies.mlp:MlpPolicy", self.config, card)
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> Self:
@@ -202,16 +198,7 @@ class MlpPolicy(nn.Module):
         Raises:
             CheckpointError: a field or tensor does not fit.
         """
-        folder = Path(folder)
-        content = read_json(folder / "config.json")
-        try:
-            fields = {name: content[name] for name in asdict(MlpConfig())}
-            lists = {name: tuple(value) for name, value in fields.items() if isinstance(value, list)}
-            policy = cls(MlpConfig(**(fields | lists)))
-            policy.load_state_dict(load_file(folder / "model.safetensors"))
-        except (KeyError, RuntimeError, FileNotFoundError) as error:
-            raise CheckpointError(f"{folder} does not hold an MlpPolicy: {error}") from error
-        return policy
+        return load_plain(folder, MlpConfig, cls, "an MlpPolicy")
 
     def _normalised(self, state: Tensor) -> Tensor:
         return self.moments.normalise(state) if self.config.normalise else state

@@ -6,19 +6,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from vlarl.env_protocol import Float32Array, Observation
-from vlarl.errors import CheckpointError
-from vlarl.files import atomic_write_bytes, atomic_write_json, read_json
 from vlarl.policies.action_tokens import log_probs_and_entropy, sample_tokens
+from vlarl.policies.plain_files import load_plain, save_plain
 from vlarl.policy import Decoding
 from vlarl.types import PolicyOutput
 
@@ -103,10 +101,7 @@ class StateMlp(nn.Module):
 
     def save_pretrained(self, folder: str | Path, card: dict[str, Any] | None = None) -> None:
         """Write ``config.json`` and ``model.safetensors``."""
-        folder = Path(folder)
-        content = {"policy_class": "vlarl.policies.state_mlp:StateMlp", **asdict(self.config), "card": card or {}}
-        atomic_write_json(folder / "config.json", content)
-        atomic_write_bytes(folder / "model.safetensors", save(self.state_dict()))
+        save_plain(folder, self, "vlarl.policies.state_mlp:StateMlp", self.config, card)
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> Self:
@@ -115,14 +110,7 @@ class StateMlp(nn.Module):
         Raises:
             CheckpointError: a field or tensor does not fit.
         """
-        folder = Path(folder)
-        content = read_json(folder / "config.json")
-        try:
-            policy = cls(StateMlpConfig(**{name: content[name] for name in asdict(StateMlpConfig())}))
-            policy.load_state_dict(load_file(folder / "model.safetensors"))
-        except (KeyError, RuntimeError, FileNotFoundError) as error:
-            raise CheckpointError(f"{folder} does not hold a StateMlp: {error}") from error
-        return policy
+        return load_plain(folder, StateMlpConfig, cls, "a StateMlp")
 
     def _logits(self, state: Tensor) -> Tensor:
         return self.net(state).view(-1, self.config.chunk, self.config.action_dim, self.config.bins)

@@ -21,7 +21,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "policy"
 
 
-def refused(folder: Path, *words: str) -> None:
+def assert_refused(folder: Path, *words: str) -> None:
     with pytest.raises(CheckpointError) as caught:
         OpenVlaOft.from_pretrained(folder)
     for word in words:
@@ -36,21 +36,21 @@ def edit_config(folder: Path, **changes: object) -> None:
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json"])
 def test_missing_file(folder: Path, name: str):
     (folder / name).unlink()
-    refused(folder, name, "missing")
+    assert_refused(folder, name, "missing")
 
 
 def test_missing_folder(tmp_path: Path):
-    refused(tmp_path / "nothing", "not a folder")
+    assert_refused(tmp_path / "nothing", "not a folder")
 
 
 def test_other_architecture(folder: Path):
     edit_config(folder, model_type="llava")
-    refused(folder, "config.json", "model_type", "'llava'", "'openvla_oft'")
+    assert_refused(folder, "config.json", "model_type", "'llava'", "'openvla_oft'")
 
 
 def test_unknown_field(folder: Path):
     edit_config(folder, chunks=8)
-    refused(folder, "config.json", "chunks")
+    assert_refused(folder, "config.json", "chunks")
 
 
 def test_missing_field(folder: Path):
@@ -58,55 +58,55 @@ def test_missing_field(folder: Path):
     content = json.loads(path.read_text())
     del content["language"]["hidden_size"]
     path.write_text(json.dumps(content))
-    refused(folder, "config.json", "hidden_size", "language")
+    assert_refused(folder, "config.json", "hidden_size", "language")
 
 
 def test_wrong_type(folder: Path):
     content = json.loads((folder / "config.json").read_text())
     content["vision"]["dino"]["hidden_size"] = "wide"
     edit_config(folder, vision=content["vision"])
-    refused(folder, "config.json", "vision.dino.hidden_size", "int", "'wide'")
+    assert_refused(folder, "config.json", "vision.dino.hidden_size", "int", "'wide'")
 
 
 def test_statistics_of_another_length(folder: Path):
     edit_config(folder, action_statistics={"low": [-1.0] * 6, "high": [1.0] * 6, "mask": None})
-    refused(folder, "config.json", "action_statistics", "7", "6")
+    assert_refused(folder, "config.json", "action_statistics", "7", "6")
 
 
 def test_weights_of_another_size(folder: Path):
     tensors = load_file(folder / "model.safetensors")
     tensors["projector.fc1.weight"] = tensors["projector.fc1.weight"][:, :5].contiguous()
     save_file(tensors, folder / "model.safetensors")
-    refused(folder, "model.safetensors", "projector.fc1.weight", "[64, 5]", "[64, 32]")
+    assert_refused(folder, "model.safetensors", "projector.fc1.weight", "[64, 5]", "[64, 32]")
 
 
 def test_missing_and_superfluous_tensor(folder: Path):
     tensors = load_file(folder / "model.safetensors")
     taken = tensors.pop("projector.fc2.bias")
     save_file(tensors, folder / "model.safetensors")
-    refused(folder, "model.safetensors", "projector.fc2.bias", "missing")
+    assert_refused(folder, "model.safetensors", "projector.fc2.bias", "missing")
     save_file(
         tensors | {"projector.fc2.bias": taken, "action_head.weight": taken.clone()}, folder / "model.safetensors"
     )
-    refused(folder, "model.safetensors", "action_head.weight")
+    assert_refused(folder, "model.safetensors", "action_head.weight")
 
 
 def test_nan_weights_are_named(folder: Path):
     tensors = load_file(folder / "model.safetensors")
     tensors["projector.fc3.bias"][0] = float("nan")
     save_file(tensors, folder / "model.safetensors")
-    refused(folder, "projector.fc3.bias", "NaN")
+    assert_refused(folder, "projector.fc3.bias", "NaN")
 
 
 def test_truncated_weights(folder: Path):
     path = folder / "model.safetensors"
     path.write_bytes(path.read_bytes()[:-100])
-    refused(folder, "model.safetensors", "not a readable safetensors file")
+    assert_refused(folder, "model.safetensors", "not a readable safetensors file")
 
 
 def test_damaged_tokenizer(folder: Path):
     (folder / "tokenizer.json").write_text("{}")
-    refused(folder, "tokenizer.json")
+    assert_refused(folder, "tokenizer.json")
 
 
 def test_observation_that_does_not_fit():

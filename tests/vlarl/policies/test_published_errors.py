@@ -42,7 +42,7 @@ def golden(tmp_path: Path) -> Path:
     return writable_copy(GOLDEN / "checkpoint", tmp_path / "golden")
 
 
-def refused(folder: Path, *words: str, **load: object) -> str:
+def assert_refused(folder: Path, *words: str, **load: object) -> str:
     """The message; nothing in the folder changed."""
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
     with pytest.raises(CheckpointError) as caught:
@@ -60,18 +60,18 @@ def last_shard(folder: Path) -> Path:
 def test_missing_shard(folder: Path):
     shard = last_shard(folder)
     shard.unlink()
-    refused(folder, shard.name, "is missing", "model.safetensors.index.json", "fetch that file again")
+    assert_refused(folder, shard.name, "is missing", "model.safetensors.index.json", "fetch that file again")
 
 
 def test_missing_index(folder: Path):
     (folder / "model.safetensors.index.json").unlink()
-    refused(folder, "model.safetensors.index.json is missing", "which shard")
+    assert_refused(folder, "model.safetensors.index.json is missing", "which shard")
 
 
 def test_truncated_shard(folder: Path):
     shard = last_shard(folder)
     shard.write_bytes(shard.read_bytes()[:-100])
-    refused(folder, shard.name, "not a readable safetensors file", "bytes")
+    assert_refused(folder, shard.name, "not a readable safetensors file", "bytes")
 
 
 def test_shard_of_another_checkpoint(folder: Path):
@@ -80,7 +80,7 @@ def test_shard_of_another_checkpoint(folder: Path):
     taken = sorted(tensors)[0]
     del tensors[taken]
     save_file(tensors, shard)
-    refused(folder, shard.name, taken, "different checkpoints")
+    assert_refused(folder, shard.name, taken, "different checkpoints")
 
 
 def test_index_that_points_elsewhere(folder: Path):
@@ -88,12 +88,12 @@ def test_index_that_points_elsewhere(folder: Path):
     content = json.loads(index.read_text())
     content["weight_map"][next(iter(content["weight_map"]))] = "../secret.safetensors"
     index.write_text(json.dumps(content))
-    refused(folder, "model.safetensors.index.json", "../secret.safetensors", "same folder")
+    assert_refused(folder, "model.safetensors.index.json", "../secret.safetensors", "same folder")
 
 
 def test_git_lfs_pointer(folder: Path):
     last_shard(folder).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
-    refused(folder, "Git LFS pointer", "git lfs pull")
+    assert_refused(folder, "Git LFS pointer", "git lfs pull")
 
 
 class Bomb:
@@ -108,24 +108,24 @@ class Bomb:
 
 def test_pickle_in_place_of_safetensors(folder: Path, tmp_path: Path):
     torch.save({"weight": Bomb(tmp_path / "ran")}, last_shard(folder))
-    refused(folder, last_shard(folder).name, "pickle", "expected safetensors")
+    assert_refused(folder, last_shard(folder).name, "pickle", "expected safetensors")
     for path in folder.glob("model*"):
         path.unlink()
     torch.save({"weight": Bomb(tmp_path / "ran")}, folder / "pytorch_model.bin")
-    refused(folder, "pytorch_model.bin", "pickle", "model.safetensors")
+    assert_refused(folder, "pytorch_model.bin", "pickle", "model.safetensors")
     assert not (tmp_path / "ran").exists()
 
 
 def test_pickled_component_is_opened_only_where_asked_for_and_never_run(folder: Path, tmp_path: Path):
     component = folder / "proprio_projector--100_checkpoint.pt"
     torch.save({"module.fc1.weight": Bomb(tmp_path / "ran")}, component)
-    refused(folder, component.name, "pickle", "--load.allow-pickle")
-    refused(folder, component.name, "not a readable file of tensors", allow_pickle=True)
+    assert_refused(folder, component.name, "pickle", "--load.allow-pickle")
+    assert_refused(folder, component.name, "not a readable file of tensors", allow_pickle=True)
     assert not (tmp_path / "ran").exists()
     torch.save([1, 2], component)
-    refused(folder, component.name, "list", "dict of tensors", allow_pickle=True)
+    assert_refused(folder, component.name, "list", "dict of tensors", allow_pickle=True)
     component.write_bytes(b"PK\x03\x04 cut off")
-    refused(folder, component.name, "not a readable file of tensors", allow_pickle=True)
+    assert_refused(folder, component.name, "not a readable file of tensors", allow_pickle=True)
     torch.save({"module.a": torch.ones(2)}, component)
     assert read_pickle(component, allowed=True)["a"].tolist() == [1.0, 1.0]
 
@@ -133,28 +133,28 @@ def test_pickled_component_is_opened_only_where_asked_for_and_never_run(folder: 
 def test_two_components_of_one_kind(folder: Path):
     for step in (100, 200):
         torch.save({}, folder / f"proprio_projector--{step}_checkpoint.pt")
-    refused(folder, "2 files named proprio_projector--*", "expected one", allow_pickle=True)
+    assert_refused(folder, "2 files named proprio_projector--*", "expected one", allow_pickle=True)
 
 
 def test_vocabulary_of_another_size(folder: Path):
     content = json.loads((folder / "config.json").read_text())
     content["vlarl"]["language"]["vocab_size"] += 64
     edit_json(folder / "config.json", **content)
-    refused(folder, "vocab_size", "[576, 32]", "[640, 32]")
+    assert_refused(folder, "vocab_size", "[576, 32]", "[640, 32]")
 
 
 @needs_golden
 def test_published_vocabulary_of_another_size(golden: Path):
     text = json.loads((golden / "config.json").read_text())["text_config"]
     edit_json(golden / "config.json", text_config=text | {"vocab_size": 32128})
-    refused(golden, "-of-00004.safetensors", "[32064, 64]", "[32128, 64]", "vocab_size")
+    assert_refused(golden, "-of-00004.safetensors", "[32064, 64]", "[32128, 64]", "vocab_size")
 
 
 def test_tokenizer_of_another_model(folder: Path):
     content = json.loads((folder / "config.json").read_text())
     content["vlarl"]["language"]["vocab_size"] = 448
     edit_json(folder / "config.json", **content)
-    refused(folder, "tokenizer.json", "513 pieces", "448")
+    assert_refused(folder, "tokenizer.json", "513 pieces", "448")
 
 
 @needs_golden
@@ -163,7 +163,7 @@ def test_statistics_mask_of_the_wrong_length(golden: Path):
     content = json.loads(file.read_text())
     content["libero_spatial_no_noops"]["action"]["mask"] = [True, False]
     file.write_text(json.dumps(content))
-    refused(golden, "libero_spatial_no_noops", "action.mask", "2 entries", "expected 7")
+    assert_refused(golden, "libero_spatial_no_noops", "action.mask", "2 entries", "expected 7")
 
 
 @needs_golden
@@ -187,18 +187,18 @@ def test_statistics_that_do_not_fit(golden: Path, change: dict, words: tuple[str
     content = json.loads(file.read_text())
     content["libero_spatial_no_noops"]["action"] |= change
     file.write_text(json.dumps(content))
-    refused(golden, *words)
+    assert_refused(golden, *words)
 
 
 @needs_golden
 def test_unnorm_key_is_chosen_or_the_keys_are_listed(golden: Path):
-    message = refused(golden, "unknown unnorm_key 'libero_spatal'", "Did you mean", unnorm_key="libero_spatal")
+    message = assert_refused(golden, "unknown unnorm_key 'libero_spatal'", "Did you mean", unnorm_key="libero_spatal")
     assert "bridge_orig" in message
     assert OpenVlaOft.from_pretrained(golden, load=LoadConfig(unnorm_key="libero_spatial")).config.action_dim == 7
     (golden / "dataset_statistics.json").unlink()
-    refused(golden, "--load.unnorm-key KEY", "austin_no_mask, bridge_orig, fractal20220817_data")
+    assert_refused(golden, "--load.unnorm-key KEY", "austin_no_mask, bridge_orig, fractal20220817_data")
     edit_json(golden / "config.json", norm_stats=None)
-    refused(golden, "no action statistics", "dataset_statistics.json", "norm_stats")
+    assert_refused(golden, "no action statistics", "dataset_statistics.json", "norm_stats")
 
 
 def test_nan_weights_are_named(folder: Path):
@@ -207,7 +207,7 @@ def test_nan_weights_are_named(folder: Path):
         if "projector.fc3.bias" in tensors:
             tensors["projector.fc3.bias"][0] = float("nan")
             save_file(tensors, shard)
-    refused(folder, "projector.fc3.bias", "NaN")
+    assert_refused(folder, "projector.fc3.bias", "NaN")
 
 
 @needs_golden
@@ -226,27 +226,27 @@ def test_nan_weights_are_named(folder: Path):
 )
 def test_a_forks_config_is_refused(golden: Path, field: str, value: object, words: tuple[str, ...]):
     edit_json(golden / "config.json", **{field: value})
-    refused(golden, "config.json", *words)
+    assert_refused(golden, "config.json", *words)
 
 
 @needs_golden
 def test_unknown_vision_tower(golden: Path):
     edit_json(golden / "config.json", timm_model_kwargs=None)
-    refused(golden, "timm_model_ids", "vit_goldena_patch14_reg4_dinov2", "vit_large_patch14_reg4_dinov2")
+    assert_refused(golden, "timm_model_ids", "vit_goldena_patch14_reg4_dinov2", "vit_large_patch14_reg4_dinov2")
 
 
 @needs_golden
 @pytest.mark.parametrize("name", ["config.json", "preprocessor_config.json", "tokenizer.json"])
 def test_missing_small_file(golden: Path, name: str):
     (golden / name).unlink()
-    refused(golden, name, "is missing")
+    assert_refused(golden, name, "is missing")
 
 
 @needs_golden
 def test_tensor_of_another_network(golden: Path):
     shard = golden / "model-00003-of-00004.safetensors"
     save_file(load_file(shard) | {"vision_backbone.film.scale": torch.ones(3)}, shard)
-    refused(golden, shard.name, "vision_backbone.film.scale", "not part of the OpenVLA network")
+    assert_refused(golden, shard.name, "vision_backbone.film.scale", "not part of the OpenVLA network")
 
 
 @needs_golden
@@ -256,14 +256,14 @@ def test_tensor_of_another_network(golden: Path):
 )
 def test_variants_that_are_not_implemented(golden: Path, file: str, meaning: str):
     (golden / file).write_bytes(b"")
-    refused(golden, file, meaning, "not implemented")
+    assert_refused(golden, file, meaning, "not implemented")
 
 
 @needs_golden
 def test_l1_checkpoint_loads_and_evaluates_and_is_refused_for_token_learning(golden: Path):
     for path in (GOLDEN / "oft_components").iterdir():
         shutil.copyfile(path, golden / path.name)
-    refused(golden, "action_head--150000_checkpoint.pt", "--load.allow-pickle")
+    assert_refused(golden, "action_head--150000_checkpoint.pt", "--load.allow-pickle")
     policy = OpenVlaOft.from_pretrained(golden, load=LoadConfig(allow_pickle=True))
     assert policy.config.head == "l1" and policy.config.cameras == ("agentview", "wrist")
     seen = observations(2)
