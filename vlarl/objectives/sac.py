@@ -19,7 +19,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,14 +31,6 @@ from vlarl.objectives.replay_buffer import ReplayBuffer
 from vlarl.policy import TorchPolicy
 from vlarl.seeding import stream
 from vlarl.types import RolloutBatch
-
-
-class Drawable(Protocol):
-    """A policy that draws differentiable actions (``MlpPolicy`` with a squashed Gaussian)."""
-
-    def draw(self, state: Tensor, normal: Tensor) -> tuple[Tensor, Tensor]:
-        """Actions ``[N, A]`` in (-1, 1) and log-probabilities ``[N]`` for standard normal noise ``[N, A]``."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)
