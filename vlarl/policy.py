@@ -60,6 +60,11 @@ class Decoding:
     probability-weighted mean of the bin centres (gripper: the more probable sign)."""
     temperature: float = 1.0
 
+    @property
+    def label(self) -> str:
+        """Short and fit for a file name: ``greedy``, ``sample_T0.6``."""
+        return self.mode if self.mode == "greedy" else f"{self.mode}_T{self.temperature:g}"
+
 
 class Policy(Protocol):
     """A policy is a torch module with these four methods (and ``parameters()``, ``state_dict()``, ...).

@@ -215,10 +215,10 @@ class Trainer:
         """Write ``eval_<when>[_<decoding>].json``, one per decoding; those already there are kept."""
         plan = self.config.evaluation
         for index, decoding in enumerate(plan.decodings if env is None else plan.decodings[:1]):
-            name = f"eval_{when}{'' if index == 0 else '_' + decoding.mode}{suffix}.json"
+            name = f"eval_{when}{'' if index == 0 else '_' + decoding.label}{suffix}.json"
             if (self.folder / name).exists():
                 continue
-            self.display.phase(f"evaluation {when}, {decoding.mode}{suffix}", plan.episodes_per_task * len(self.tasks))
+            self.display.phase(f"evaluation {when}, {decoding.label}{suffix}", plan.episodes_per_task * len(self.tasks))
             result = evaluate(
                 collector,
                 self.tasks,
