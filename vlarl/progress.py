@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+from collections import deque
 from collections.abc import Mapping
 from typing import Any, Protocol, Self
 
@@ -34,8 +34,7 @@ class Display:
         self.iterations = iterations
         self.done = done
         self._live = self.console.is_terminal
-        self._started = time.monotonic()
-        self._first_done = done
+        self._seconds: deque[float] = deque(maxlen=5)  # of the last iterations
         self._episodes = 0
         self._successes = 0
         self._errors = 0
@@ -81,8 +80,6 @@ class Display:
     def iteration(self, number: int, metrics: Mapping[str, Any]) -> None:
         """One training iteration finished: one line with what matters."""
         self.done = number
-        elapsed = time.monotonic() - self._started
-        left = elapsed / max(number - self._first_done, 1) * max(self.iterations - number, 0)
         parts = [f"iteration {number}/{self.iterations}"]
         for name, text in (
             ("success", "success {:.2f}"),
@@ -100,7 +97,10 @@ class Display:
             parts.append("(" + ", ".join(split) + " s)")
         if metrics.get("errors"):
             parts.append(f"{metrics['errors']:.0f} simulator errors")
-        parts.append(f"{left / 60:.1f} min left")
+        if metrics.get("iteration_seconds") is not None:
+            self._seconds.append(metrics["iteration_seconds"])
+            left = sum(self._seconds) / len(self._seconds) * max(self.iterations - number, 0)
+            parts.append(f"{left / 60:.1f} min of training left")
         self.console.print(" | ".join(parts), highlight=False, soft_wrap=True)
         self._progress.update(self._run, completed=number, note=f"success {metrics.get('success', float('nan')):.2f}")
 

@@ -7,12 +7,15 @@ Example::
 
 The batch has the size of SimpleVLA-RL's: 512 episodes of 64 decisions of 8 steps of 7 tokens, random numbers, groups of
 8. Presets are measured in turn, repeat by repeat. 'step' is advantages plus loss plus gradient with respect to the
-tokens' log-probabilities, for the whole batch as one mini-batch. Replay and demonstrations are empty.
+tokens' log-probabilities, for the whole batch as one mini-batch. The loss is computed as the learner does it, in
+micro-batches by several threads; objectives that need a mini-batch whole get it whole. Replay and demonstrations are
+empty.
 """
 
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,21 +41,20 @@ class Options:
     tokens: int = 7
     """Tokens per control step."""
     repeats: int = 5
+    microbatch: int = 1024
+    """Decisions per call of the loss."""
     threads: int = 2
-    """Threads of one operation."""
+    """Threads that work on micro-batches side by side."""
     json: Path | None = None
     """Write rows and ratios to this file."""
 
 
 def run(options: Options) -> int:
     """Measure, print, write."""
-    import torch
-
     from vlarl.resolve import resolve_preset
 
     if options.trajectories < 8 or options.trajectories % 8 or options.repeats < 1:
         raise UserError("--trajectories takes a multiple of 8, --repeats at least 1")
-    torch.set_num_threads(options.threads)
     objectives = {name: resolve_preset(name, "objectives").build() for name in options.presets.split(",")}
     table = Table()
     for repeat in range(options.repeats + 1):
@@ -60,7 +62,7 @@ def run(options: Options) -> int:
             batch = make_batch(options, seed=repeat)
             if hasattr(objective, "attach"):
                 objective.attach(StandIn())
-            for part, seconds in measure(objective, batch).items():
+            for part, seconds in measure(objective, batch, options).items():
                 if repeat:  # the first round warms up
                     table.add(f"{name} {part}", "CPU ms" if part.endswith("cpu") else "ms", 1e3 * seconds)
     factors = ratios(table, [(f"{name} step", "grpo step") for name in objectives if name != "grpo"])
@@ -71,7 +73,8 @@ def run(options: Options) -> int:
 
         words = ["vlarl", "bench", "objectives", "--presets", options.presets, "--repeats", str(options.repeats)]
         words += ["--trajectories", str(options.trajectories), "--threads", str(options.threads)]
-        protocol = {"batch": size, "threads": options.threads, "interleaved": True}
+        words += ["--microbatch", str(options.microbatch)]
+        protocol = {"batch": size, "threads": options.threads, "microbatch": options.microbatch, "interleaved": True}
         content = {"rows": table.rows(), "ratios": dict(factors)}
         write_result(options.json, result_header(words, protocol) | content)
     return 0
@@ -125,21 +128,29 @@ def make_batch(options: Options, *, seed: int) -> RolloutBatch:
     )
 
 
-def measure(objective: Any, batch: RolloutBatch) -> dict[str, float]:
+def measure(objective: Any, batch: RolloutBatch, options: Options) -> dict[str, float]:
     """Seconds of advantages, of loss with gradient, and of both; CPU seconds of all threads for both."""
     import torch
 
     from vlarl.objective import Decisions
 
+    torch.set_num_threads(options.threads)
     started, cpu = time.perf_counter(), time.process_time()
     prepared, _ = objective.prepare(batch)
-    after_prepare, cpu = time.perf_counter(), time.process_time() - cpu
+    advantages, cpu = time.perf_counter() - started, time.process_time() - cpu
     decisions = Decisions.of(prepared, objective.token_weights(prepared))  # the learner's copying, not the objective's
-    log_probs = (decisions.old_log_probs + 0.01).requires_grad_()
-    entropies = torch.zeros_like(log_probs).requires_grad_()
-    before_loss, cpu_loss = time.perf_counter(), time.process_time()
-    output = objective.loss(log_probs, entropies, decisions)
-    torch.autograd.grad(output.loss, [log_probs], allow_unused=True)
-    loss, cpu_loss = time.perf_counter() - before_loss, time.process_time() - cpu_loss
-    advantages = after_prepare - started
-    return {"advantages": advantages, "loss": loss, "step": advantages + loss, "step cpu": cpu + cpu_loss}
+    new = decisions.old_log_probs + 0.01
+    size = len(decisions) if objective.whole_minibatch else options.microbatch
+
+    def work(start: int) -> None:
+        torch.set_num_threads(options.threads if size == len(decisions) else 1)  # per thread
+        piece = slice(start, start + size)
+        log_probs = new[piece].requires_grad_()
+        output = objective.loss(log_probs, torch.zeros_like(log_probs).requires_grad_(), decisions[piece])
+        torch.autograd.grad(output.loss, [log_probs], allow_unused=True)
+
+    with ThreadPoolExecutor(options.threads) as pool:
+        before, cpu_before = time.perf_counter(), time.process_time()
+        list(pool.map(work, range(0, len(decisions), size)))
+        loss, cpu = time.perf_counter() - before, cpu + time.process_time() - cpu_before
+    return {"advantages": advantages, "loss": loss, "step": advantages + loss, "step cpu": cpu}
