@@ -16,6 +16,6 @@ for plan in 10:10 30:6; do
     [ -d "$WORK/sft$demos/policy" ] || "$VLARL" sft "$WORK/demos" --max-demos "$demos" --epochs "${plan#*:}" --seed 0 \
         --out "$WORK/sft$demos"
     "$VLARL" eval "$WORK/sft$demos/policy" --suite libero_object --tasks 0,8 --episodes 80 --profile fast \
-        --env.controller compiled --env.horizon 160 --temperature 0.6 --json "$WORK/eval$demos.json"
+        --env.controller compiled --env.horizon 160 --temperature 0.3 --json "$WORK/eval$demos.json"
 done
 "$PYTHON" tools/imitation_rows.py "$WORK" assets/openvla_oft_compact_object/imitation.json
