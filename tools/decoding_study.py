@@ -34,6 +34,7 @@ DECODINGS = (
     Decoding(mode="sample", temperature=0.6),
     Decoding(mode="sample", temperature=1.0),
     Decoding(mode="expectation"),
+    Decoding(mode="expectation", temperature=0.3),
 )
 STILL_METRES = 0.005
 """A chunk (0.4 s) that moves the hand less than this stands still; the arm can cover about 10 cm in that time."""
@@ -83,11 +84,10 @@ def main() -> None:
         collector = Collector(load_policy(flags.policy), pool)
         for decoding in DECODINGS:
             row = describe(collector.collect(specs, decoding))
-            name = decoding.mode + (f" T={decoding.temperature}" if decoding.mode == "sample" else "")
-            rows.append({"decoding": name, **row})
+            rows.append({"decoding": decoding.label, **row})
             low, high = row["ci95"]
             print(
-                f"{name:18} {row['success_rate']:8.3f} {low:8.3f}-{high:.3f} {row['still_share']:7.2f} "
+                f"{decoding.label:18} {row['success_rate']:8.3f} {low:8.3f}-{high:.3f} {row['still_share']:7.2f} "
                 f"{row['repeated_share']:9.2f} {row['token_probability']:9.3f} {row['never_closed_share']:13.2f}",
                 flush=True,
             )
