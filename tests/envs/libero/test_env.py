@@ -185,7 +185,7 @@ class SmallTask:
 
     memory_bytes = 10
 
-    def __init__(self, suite, task, build_seed):
+    def __init__(self, suite, task, build_seed, perturbation):
         self.key, self.slots_in_use, self.built_by, self.renderers = (suite, task, build_seed), 0, os.getpid(), {}
 
 
@@ -201,7 +201,7 @@ def test_tasks_unused_for_longest_are_forgotten_beyond_the_budget(monkeypatch):
     simulator.get_task_simulator("suite", 3)
     assert [key[1] for key in simulator._TASKS] == [0, 1, 3]
     inherited = simulator.get_task_simulator("suite", 4, 7)
-    assert [key[1:] for key in simulator._TASKS] == [(0, 0), (3, 0), (4, 7)]
+    assert [key[1:3] for key in simulator._TASKS] == [(0, 0), (3, 0), (4, 7)]
     for task in (tasks[0], inherited):
         task.built_by = -1  # before the fork: forgetting them would free nothing
     for index in (5, 6):
@@ -214,7 +214,7 @@ def test_an_episode_may_name_its_own_draw_of_the_fixtures(make_spec, monkeypatch
 
     built = []
 
-    def build(suite, task, build_seed):
+    def build(suite, task, build_seed, perturbation):
         built.append(build_seed)
         raise EnvError("far enough")
 
