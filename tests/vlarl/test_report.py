@@ -110,6 +110,9 @@ def whole_run(tmp_path):
         "eval_iteration_0005.json": evaluation((45, 44), iteration=5, seconds=100),
         "eval_before_greedy.json": evaluation((20, 10), mode="greedy"),
         "eval_after_greedy.json": evaluation((30, 20), iteration=10, seconds=200, mode="greedy"),
+        "eval_after_sample_T0.6.json": evaluation(
+            (24, 16), iteration=10, seconds=200, decoding={"mode": "sample", "temperature": 0.6}
+        ),
         "eval_after_reference.json": evaluation((58, 57), iteration=10, seconds=200, profile="reference"),
         "imitation.json": imitation,
     }
@@ -141,6 +144,7 @@ def test_tasks_decodings_pixels_imitation_time(whole_run):
     text = page_text(whole_run)
     assert "libero_object 8 pick up the &lt;pudding&gt; 30.0 % [21.1, 40.8] (24/80) 71.2 % [60.5, 80.0] (57/80)" in text
     assert "greedy fast 18.8 % [13.5, 25.5] (30/160) 31.2 % [24.6, 38.8] (50/160)" in text
+    assert "sample, temperature 0.6 fast – 25.0 %" in text
     assert "sample, temperature 1 reference – 71.9 % [64.5, 78.3] (115/160) –" in text
     assert "On the simulator&#39;s stock pixels the trained policy succeeds in 71.9 %" in text
     assert "40 demonstrations per task give 70.0 %" in text

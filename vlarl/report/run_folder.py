@@ -14,7 +14,7 @@ from vlarl.statistics import Estimate, difference
 from vlarl.tracking import METRICS_FILE, read_metrics
 
 CONFIG_FILE, IMITATION_FILE = "config.json", "imitation.json"
-_EVALUATION = re.compile(r"eval_(?P<when>before|after|iteration_(?P<iteration>\d+))(?P<rest>(?:_[a-z]+)*)")
+_EVALUATION = re.compile(r"eval_(?P<when>before|after|iteration_(?P<iteration>\d+))(?P<rest>(?:_[a-zA-Z0-9.]+)*)")
 
 
 @dataclass(frozen=True, slots=True)
