@@ -74,7 +74,7 @@ STOCK_PHASES = ("physics", "controller", "success", "render")
 
 
 def stock_phases(suite: str, task: int, resolution: int, actions: Float32Array) -> dict[str, float]:
-    """CPU seconds per control step of the stock environment by phase, in this process.
+    """Shares of the stock environment's CPU time by phase, in this process.
 
     The forward passes that robosuite repeats count as physics; ``other`` is observables and Python.
     """
@@ -98,7 +98,7 @@ def stock_phases(suite: str, task: int, resolution: int, actions: Float32Array) 
         total = time.process_time() - started
     env.close()
     spent["other"] = total - sum(spent.values())
-    return {name: seconds / len(actions) for name, seconds in spent.items()}
+    return {name: seconds / total for name, seconds in spent.items()}
 
 
 @contextmanager
