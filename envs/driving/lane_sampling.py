@@ -13,7 +13,7 @@ from envs.driving.reference_line import Place
 SPACING = 1.0
 """Metres between neighbouring points of a lane, at most."""
 SLIVER = 0.1
-"""Sections shorter than this [m] are left out and bridged: exporters cut roads less than a millimetre from their end."""
+"""Sections shorter than this [m] are left out and bridged: exporters cut roads just before their end."""
 SMALLEST_STEP = 1e-6
 """Metres that arc length rises per point at least, where an inner lane shrinks to a point in a bend."""
 
