@@ -97,7 +97,7 @@ def _strip(road: Road, section: LaneSection, lane: Lane, s: Floats64, place: Pla
 
 def _width(section: LaneSection, lane: Lane, s: Floats64) -> tuple[Floats64, Floats64]:
     width, slope = lane.width.at(s - section.start, section.end - section.start)
-    return np.maximum(width, 0.0), np.where(width > 0.0, slope, 0.0)
+    return np.maximum(width, 0.0), np.where(width >= 0.0, slope, 0.0)
 
 
 def _shifted(place: Place, t: Floats64) -> Floats64:

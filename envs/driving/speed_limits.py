@@ -18,10 +18,11 @@ def speed_limits(
     """Limits in m/s.
 
     The lane's own limit counts before a speed sign on the road, that before the road's type. Lanes without any (in most
-    files those inside junctions) take the limit of the lane they come from, or else of one they lead to.
+    files those inside junctions) take the limit of the lane they come from, or else of the nearest lane they are linked with.
     """
     limits = [_own_limit(road, key) for road, key in lanes]
-    for neighbours in (successors, predecessors):
+    both = [after | before for after, before in zip(successors, predecessors)]
+    for neighbours in (successors, both):
         waiting = deque(lane for lane, limit in enumerate(limits) if limit is not None)
         while waiting:
             lane = waiting.popleft()

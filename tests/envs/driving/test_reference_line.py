@@ -103,9 +103,7 @@ def test_a_parametric_cubic_ends_at_its_end_even_if_its_length_is_misstated():
 
 def test_elements_are_placed_one_after_the_other():
     """10 m east, then a quarter turn to the left of radius 5, placed with its own origin."""
-    line = ReferenceLine(
-        np.array([0.0, 10.0]), np.array([[1.0, 2.0, 0.0], [11.0, 2.0, 0.0]]), (Arc(0.0), Arc(0.2))
-    )
+    line = ReferenceLine(np.array([0.0, 10.0]), np.array([[1.0, 2.0, 0.0], [11.0, 2.0, 0.0]]), (Arc(0.0), Arc(0.2)))
     place = line.at(np.array([0.0, 5.0, 10.0, 10.0 + 2.5 * np.pi]))
     np.testing.assert_allclose(place.x, [1, 6, 11, 16], atol=1e-12)
     np.testing.assert_allclose(place.y, [2, 2, 2, 7], atol=1e-12)
