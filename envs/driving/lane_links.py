@@ -56,23 +56,16 @@ def _beyond(drive: OpenDrive, road: Road, key: Key, at_end: bool) -> list[tuple[
     if not link.is_junction:
         target = _target(drive, road, link.target)
         return [(_edge_lane(target, link.contact, other), link.contact) for other in linked]
-    return list(_through_junction(drive, road, link, lane_id, at_end))
+    return list(_through_junction(drive, road, link, lane_id))
 
 
-def _through_junction(
-    drive: OpenDrive, road: Road, link: RoadLink, lane_id: int, at_end: bool
-) -> Iterator[tuple[Key, str]]:
+def _through_junction(drive: OpenDrive, road: Road, link: RoadLink, lane_id: int) -> Iterator[tuple[Key, str]]:
     if link.target not in drive.junctions:
         raise road.element.error(f"is linked to the junction {link.target!r}, which is not in the file")
     for connection in drive.junctions[link.target].connections:
         if connection.incoming != road.id:
             continue
         target = _target(drive, road, connection.connecting)
-        back = target.predecessor if connection.contact == "start" else target.successor
-        # A road can meet one junction with both of its ends: the connecting road tells which one is meant.
-        named = back is not None and not back.is_junction and back.target == road.id
-        if back is not None and named and back.contact != ("end" if at_end else "start"):
-            continue
         for start, end in connection.lane_links:
             if start == lane_id:
                 yield _edge_lane(target, connection.contact, end), connection.contact

@@ -77,6 +77,15 @@ class Signal:
     speed: float | None
     """The value of a speed sign [m/s]."""
 
+    def valid_for(self, lane: int, forward: bool) -> bool:
+        """Whether it is meant for a lane whose traffic runs along s (``forward``) or against it.
+
+        Explicit lanes count before the orientation: some exporters give as the latter the side that the sign faces.
+        """
+        if self.lanes:
+            return any(min(pair) <= lane <= max(pair) for pair in self.lanes)
+        return self.orientation != ("-" if forward else "+")
+
 
 @dataclass(frozen=True, slots=True)
 class RoadObject:

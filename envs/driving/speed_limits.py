@@ -18,7 +18,7 @@ def speed_limits(
     """Limits in m/s.
 
     The lane's own limit counts before a speed sign on the road, that before the road's type. Lanes without any (in most
-    files those inside junctions) take the limit of the lane they come from, or else of the nearest lane they are linked with.
+    files those inside junctions) take the limit of the lane they come from, or else of one near by.
     """
     limits = [_own_limit(road, key) for road, key in lanes]
     both = [after | before for after, before in zip(successors, predecessors)]
@@ -45,7 +45,7 @@ def _own_limit(road: Road, key: Key) -> float | None:
         for signal in road.signals
         if signal.type == SPEED_SIGN
         and signal.speed is not None
-        and signal.orientation != ("-" if forward else "+")
+        and signal.valid_for(lane.id, forward)
         and (signal.s <= middle if forward else signal.s >= middle)
     ]
     if passed:

@@ -106,20 +106,13 @@ def _guards(
 
 
 def _guarded(road: Road, signal: Signal) -> list[tuple[Key, float]]:
-    """The lanes a signal is valid for, and how far along each it stands.
-
-    Explicit lanes count before the orientation: some exporters give the side it faces as the latter.
-    """
+    """The lanes a signal is valid for, and how far along each it stands."""
     section = max((n for n, part in enumerate(road.sections) if part.start <= signal.s), default=0)
     part = road.sections[section]
     found = []
     for lane in part.lanes.values():
         forward = road.is_forward(lane.id)
-        if signal.lanes:
-            valid = any(min(pair) <= lane.id <= max(pair) for pair in signal.lanes)
-        else:
-            valid = signal.orientation != ("-" if forward else "+")
-        if lane.drivable and valid:
+        if lane.drivable and signal.valid_for(lane.id, forward):
             found.append(((road.id, section, lane.id), signal.s - part.start if forward else part.end - signal.s))
     return found
 

@@ -232,6 +232,57 @@ def test_limits_pass_through_junctions():
     assert limits[5] == limits[3] == 10.0, "from the lane they come from, which got it backwards"
 
 
+def test_speed_signs_hold_for_their_lanes_and_behind_them():
+    """A sign at s = 20 for lane -1 and one at s = 50 for who comes the other way, on a road of 50 km/h."""
+    signs = (
+        '<signals><signal id="a" type="274" s="20" t="0" orientation="-" value="30">'
+        '<validity fromLane="-1" toLane="-1"/></signal>'
+        '<signal id="b" type="274" s="50" t="0" orientation="-" value="20" unit="mph"/></signals>'
+    )
+    kind = '<type s="0"><speed max="50" unit="km/h"/></type>'
+    lanes = "".join(section(lane(-1), lane(1), s=s) for s in (0.0, 30.0, 60.0))
+    graph = compiled(road(1, 90.0, lanes, extra=kind + signs))
+    limits = {tuple(key[1:]): float(limit) for key, limit in zip(graph.lane_key.tolist(), graph.speed_limit * 3.6)}
+    assert [limits[n, -1] for n in range(3)] == pytest.approx([50, 30, 30])
+    assert [limits[n, 1] for n in range(3)] == pytest.approx([20 * 1.609344, 20 * 1.609344, 50], rel=1e-5)
+
+
+def test_a_lanes_own_limit_counts_first():
+    own = lane(-1).replace("</lane>", '<speed sOffset="0" max="36" unit="km/h"/></lane>')
+    sign = '<signals><signal id="a" type="274" s="0" t="0" orientation="+" value="30"/></signals>'
+    assert compiled(road(1, 20.0, section(own), extra=sign)).speed_limit.tolist() == [10.0]
+
+
+def test_a_direct_junction_joins_roads_without_a_road_between():
+    links = '<successor elementType="junction" elementId="9"/>'
+    joint = (
+        '<junction id="9" type="direct"><connection id="0" incomingRoad="1" linkedRoad="2" contactPoint="start">'
+        '<laneLink from="-1" to="-1"/></connection></junction>'
+    )
+    graph = compiled(road(1, 20.0, links=links), road(2, 20.0, start=(20.0, 0.0, 0.0)), joint)
+    assert graph.successors_of(0).tolist() == [1]
+    assert graph.junction.tolist() == [-1, -1]
+
+
+def test_a_road_may_meet_one_junction_with_both_ends():
+    """Each lane of road 1 leaves by its own connecting road and comes back at the other end."""
+    ends = '<predecessor elementType="junction" elementId="9"/><successor elementType="junction" elementId="9"/>'
+    ways, roads = "", [road(1, 20.0, TWO_WAY, links=ends)]
+    for number, (start, contact) in enumerate(((-1, "end"), (1, "start")), 2):
+        back = f'<predecessor elementType="road" elementId="1" contactPoint="{contact}"/>'
+        back += f'<successor elementType="road" elementId="1" contactPoint="{"start" if start < 0 else "end"}"/>'
+        roads.append(road(number, 20.0, section(lane(-1, links=to_lane(start))), junction=9, links=back))
+        ways += (
+            f'<connection id="{number}" incomingRoad="1" connectingRoad="{number}" contactPoint="start">'
+            f'<laneLink from="{start}" to="-1"/></connection>'
+        )
+    graph = compiled(*roads, f'<junction id="9">{ways}</junction>')
+    for start, number in ((-1, 2), (1, 3)):
+        one, way = graph.lane_by_key(1, 0, start), graph.lane_by_key(number, 0, -1)
+        assert graph.successors_of(one).tolist() == [way]
+        assert graph.successors_of(way).tolist() == [one]
+
+
 def test_a_light_shared_by_all_ways_stops_before_the_junction():
     reference = '<signals><signalReference id="a" s="0.5" t="0" orientation="+"/></signals>'
     graph = junction_with(road4=light("a"), road5=reference)

@@ -105,6 +105,24 @@ def test_left_turns_conflict_with_oncoming_traffic_and_right_turns_with_who_they
         assert set(merging) <= set(graph.conflicts_of(lane).tolist())
 
 
+def test_who_is_in_whose_way_at_a_crossing():
+    """At the town's four-way crossings: crossing streets conflict, oncoming straight traffic does not."""
+    graph = GRAPHS["grid_town"]
+    inside = np.flatnonzero(graph.junction >= 0)
+    straight = [lane for lane in inside if np.ptp(graph.heading[graph.lane_points(lane)]) < 1e-6]
+    crossings = 0
+    for lane in straight:
+        for other in straight:
+            if other == lane or graph.junction[lane] != graph.junction[other]:
+                continue
+            turn = graph.heading[graph.lane_start[other]] - graph.heading[graph.lane_start[lane]]
+            across = abs(np.sin(turn)) > 0.5
+            assert (other in graph.conflicts_of(lane)) == across
+            crossings += across
+    # Two four-way crossings: two street lanes across four avenue lanes, counted from both sides.
+    assert crossings == 2 * 2 * 2 * 4
+
+
 def test_the_motorway_opens_an_exit_lane_and_merges_the_entry():
     graph = GRAPHS["ring_road"]
     opening = [lane for lane in range(graph.lanes) if graph.width[graph.lane_start[lane]] == 0]
