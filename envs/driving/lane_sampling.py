@@ -12,8 +12,12 @@ from envs.driving.reference_line import Place
 
 SPACING = 1.0
 """Metres between neighbouring points of a lane, at most."""
+FINEST = 20
+"""Times as many points as metres of road, at most: a lane that needs more has a jump."""
 SLIVER = 0.1
 """Sections shorter than this [m] are left out and bridged: exporters cut roads just before their end."""
+HIGHEST = 10_000.0
+"""Metres above or below zero; anything beyond is taken for damage."""
 SMALLEST_STEP = 1e-6
 """Metres that arc length rises per point at least, where an inner lane shrinks to a point in a bend."""
 
@@ -41,19 +45,28 @@ def sample_section(road: Road, section: LaneSection) -> dict[int, Strip]:
     """Sample all driving lanes of a section, by lane id.
 
     Raises:
-        MapError: neighbouring points stay more than 1 m apart however finely s is sampled: the geometry has a jump.
+        MapError: neighbouring points stay more than 1 m apart however finely s is sampled: the geometry has a jump;
+            or the road lies higher than ``HIGHEST``.
     """
     drivable = [lane for lane in section.lanes.values() if lane.drivable]
     if not drivable:
         return {}
     count = int(np.ceil((section.end - section.start) / SPACING)) + 1
+    most = count * FINEST
     for _ in range(4):
         s = np.linspace(section.start, section.end, count)
         place = road.line.at(s)
-        strips = {lane.id: _strip(road, section, lane, s, place) for lane in drivable}
+        # Absurd coefficients may overflow; what comes out is refused below.
+        with np.errstate(over="ignore"):
+            height = road.elevation.at(s)[0]
+            strips = {lane.id: _strip(road, section, lane, s, place, height) for lane in drivable}
+        if not np.max(np.abs(height)) <= HIGHEST:
+            raise road.element.error(f"has an elevation of {height[np.argmax(np.abs(height))]} m")
         widest = max(float(np.max(np.diff(strip.arc))) for strip in strips.values())
         if widest <= SPACING:
             return strips
+        if not widest * count <= most:
+            break
         count = int(np.ceil((count - 1) * widest * 1.001)) + 1
     lane_id, strip = max(strips.items(), key=lambda item: float(np.max(np.diff(item[1].arc))))
     at = int(np.argmax(np.diff(strip.arc)))
@@ -63,7 +76,7 @@ def sample_section(road: Road, section: LaneSection) -> dict[int, Strip]:
     )
 
 
-def _strip(road: Road, section: LaneSection, lane: Lane, s: Floats64, place: Place) -> Strip:
+def _strip(road: Road, section: LaneSection, lane: Lane, s: Floats64, place: Place, height: Floats64) -> Strip:
     side = 1.0 if lane.id > 0 else -1.0
     inner, inner_slope = road.lane_offset.at(s, section.end)
     for closer in range(1, abs(lane.id)):
@@ -88,7 +101,7 @@ def _strip(road: Road, section: LaneSection, lane: Lane, s: Floats64, place: Pla
         heading=np.unwrap(_wrapped(heading[order])),
         arc=np.concatenate([[0.0], np.cumsum(steps)]),
         width=width[order].astype(np.float32),
-        elevation=road.elevation.at(s)[0][order].astype(np.float32),
+        elevation=height[order].astype(np.float32),
         left_edge=_shifted(place, left)[order].astype(np.float32),
         right_edge=_shifted(place, right)[order].astype(np.float32),
         edge_kind=kinds[order],

@@ -110,6 +110,8 @@ def _sections(lanes: Element, length: float) -> tuple[LaneSection, ...]:
     for element, before, start in zip(elements[1:], starts, starts[1:]):
         if start <= before:
             raise element.error(f"s={start} does not lie behind the section before it (s={before})")
+    if starts[0] < 0:
+        raise elements[0].error(f"s={starts[0]} must not be below 0")
     if not starts[-1] < length:
         raise elements[-1].error(f"s={starts[-1]} does not lie on the road, which is {length} m long")
     ends = [*starts[1:], length]

@@ -7,6 +7,8 @@ from envs.driving.xml_reader import Element
 
 UNITS = {"m/s": 1.0, "km/h": 1 / 3.6, "kmh": 1 / 3.6, "mph": 0.44704}
 """Metres per second of one unit."""
+FASTEST = 200.0
+"""Metres per second; higher limits are taken for damage."""
 UNLIMITED = 130 / 3.6
 """Metres per second where the file says ``no limit``: the advisory speed of German motorways."""
 
@@ -26,9 +28,10 @@ def _metres_per_second(element: Element, name: str, default_unit: str) -> float:
     if unit not in UNITS:
         raise element.error(f"unit={unit!r}; expected one of {', '.join(UNITS)}")
     value = element.number(name)
-    if value <= 0:
-        raise element.error(f"{name}={value} must be above 0")
-    return value * UNITS[unit]
+    speed = value * UNITS[unit]
+    if not 0 < speed <= FASTEST:
+        raise element.error(f"{name}={value:g} {unit} is no speed limit: it must be above 0 and at most {FASTEST} m/s")
+    return speed
 
 
 def read_signals(road: Element, signals: dict[str, Element]) -> tuple[Signal, ...]:

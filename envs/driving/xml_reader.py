@@ -6,7 +6,6 @@ bounded. Every error names the file, the line, the road and the element.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from xml.parsers import expat
@@ -17,6 +16,8 @@ from vlarl.errors import nearest
 MAX_BYTES = 256 * 2**20
 MAX_DEPTH = 64
 MAX_ELEMENTS = 10_000_000
+LARGEST = 1e30
+"""Numbers up to this size can go through cubics without overflowing."""
 
 
 @dataclass(slots=True, eq=False)
@@ -70,7 +71,7 @@ class Element:
         """An attribute as a finite number.
 
         Raises:
-            MapError: it is missing without a default, is no number, or is not finite.
+            MapError: it is missing without a default, is no number, is not finite, or larger than ``LARGEST``.
         """
         if default is not None and name not in self.attributes:
             return default
@@ -79,8 +80,8 @@ class Element:
             value = float(text)
         except ValueError:
             raise self.error(f"{name}={text!r} is not a number") from None
-        if not math.isfinite(value):
-            raise self.error(f"{name}={text!r} is not finite")
+        if not abs(value) <= LARGEST:
+            raise self.error(f"{name}={text!r} is not finite, or absurdly large")
         return value
 
     def integer(self, name: str, default: int | None = None) -> int:

@@ -1,15 +1,18 @@
 """Compiling maps: lanes against hand-computed ones, links, neighbours, limits, stop lines, crosswalks, the cache."""
 
+import re
+
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from envs.driving import map_compiler
 from envs.driving.errors import MapError
 from envs.driving.lane_graph import EDGE_BROKEN, EDGE_NONE, EDGE_SOLID, LaneGraph
 from envs.driving.map_compiler import compile_map, load_map
-from envs.driving.opendrive import read_opendrive
+from envs.driving.map_generator import shipped_map
+from envs.driving.opendrive import parse_opendrive, read_opendrive
 from tests.support.maps import compiled, lane, opendrive, road, section, town
 
 TWO_WAY = section(lane(-1), lane(1))
@@ -152,6 +155,41 @@ def test_a_jump_of_the_geometry_is_refused():
     )
     with pytest.raises(MapError, match=r"test.xodr, line 2, road 1, <road>: lane -1 jumps by 5\.\d+ m near s=\S+; "):
         compiled(text)
+
+
+@pytest.mark.parametrize("slope", ["1000", "1e30"])
+def test_a_lane_that_flies_away_is_refused(slope):
+    with pytest.raises(MapError, match=r"road 1, <road>: lane -1 jumps by"):
+        compiled(road(1, 20.0, section(lane(-1, f"3 {slope}"))))
+
+
+@pytest.mark.parametrize("height", ["20000", "-1e30"])
+def test_a_road_in_the_sky_is_refused(height):
+    profile = f'<elevationProfile><elevation s="0" a="{height}" b="0" c="0" d="0"/></elevationProfile>'
+    with pytest.raises(MapError, match=r"test.xodr, line 2, road 1, <road>: has an elevation of"):
+        compiled(road(1, 20.0, extra=profile))
+
+
+ROUNDABOUT = shipped_map("roundabout").read_text().splitlines()
+ATTRIBUTES = [
+    (number, match.span(1)) for number, line in enumerate(ROUNDABOUT) for match in re.finditer(r'\w="([^"]*)"', line)
+]
+VALUES = ["", "x", "-1", "0", "1e308", "-1e308", "nan", "999999", "1e-300", "0.5", "road", "9" * 20]
+
+
+@settings(max_examples=150)
+@given(st.sampled_from(ATTRIBUTES), st.sampled_from(VALUES))
+def test_a_file_with_any_value_damaged_compiles_or_is_refused_with_its_place(place, value):
+    number, (start, end) = place
+    line = ROUNDABOUT[number]
+    lines = [*ROUNDABOUT[:number], line[:start] + value + line[end:], *ROUNDABOUT[number + 1 :]]
+    try:
+        graph = compile_map(parse_opendrive("\n".join(lines).encode(), "damaged.xodr"))
+    except MapError as error:
+        assert "damaged.xodr, line " in str(error)
+    else:
+        for name in ("points", "heading", "arc", "width", "elevation", "speed_limit", "left_edge", "right_edge"):
+            assert np.all(np.isfinite(getattr(graph, name))), name
 
 
 def test_a_map_without_drivable_lanes_is_refused():

@@ -56,6 +56,7 @@ MALFORMED = {
     "attribute missing": (road().replace('hdg="0.0"', 'hdgg="0.0"'), ["<geometry>", "'hdg'", "did you mean 'hdgg'"]),
     "not a number": (road().replace('hdg="0.0"', 'hdg="north"'), ["<geometry>", "hdg='north' is not a number"]),
     "not finite": (road().replace('hdg="0.0"', 'hdg="nan"'), ["hdg='nan' is not finite"]),
+    "absurd": (road().replace('hdg="0.0"', 'hdg="-1e300"'), ["hdg='-1e300' is not finite, or absurdly large"]),
     "negative length": (road(length=-1.0), ["<road>", "length=-1.0 must be above 0"]),
     "endless": (road(length=1e9), ["<planView>", "at most 100000 m"]),
     "unknown geometry": (road(geometry="<circle/>"), ["<geometry>", "<circle>", "<spiral>"]),
@@ -64,6 +65,10 @@ MALFORMED = {
     "no plan": (road().replace("planView", "plan"), ["<road>", "no <planView>"]),
     "no sections": (road(lanes=""), ["<lanes>", "no <laneSection>"]),
     "section behind the end": (road(lanes=section(lane(-1), s=100.0)), ["s=100.0", "100.0 m long"]),
+    "section before the start": (
+        road(lanes=section(lane(-1), s=-5.0)),
+        ["<laneSection>", "s=-5.0 must not be below 0"],
+    ),
     "sections in disorder": (
         road(lanes=section(lane(-1), s=9.0) + section(lane(-1), s=9.0)),
         ["<laneSection>", "does not lie behind"],
@@ -85,6 +90,11 @@ MALFORMED = {
         ["<signalReference>", "'4'", "not in the file"],
     ),
     "unit": (road(extra='<type s="0"><speed max="3" unit="knots"/></type>'), ["<speed>", "unit='knots'", "km/h"]),
+    "speed": (
+        road(extra='<type s="0"><speed max="1e20"/></type>'),
+        ["<speed>", "max=1e+20 m/s", "at most 200.0 m/s"],
+    ),
+    "no speed": (road(extra='<type s="0"><speed max="0"/></type>'), ["must be above 0"]),
     "range": (
         road(geometry='<paramPoly3 pRange="x" aU="0" bU="1" cU="0" dU="0" aV="0" bV="0" cV="0" dV="0"/>'),
         ["<paramPoly3>", "pRange='x'"],
