@@ -72,7 +72,8 @@ def sample_section(road: Road, section: LaneSection) -> dict[int, Strip]:
     at = int(np.argmax(np.diff(strip.arc)))
     where = s[at] if road.is_forward(lane_id) else s[::-1][at]
     raise road.element.error(
-        f"lane {lane_id} jumps by {widest:.2f} m near s={where:.3f}; is a <geometry> missing there?"
+        f"lane {lane_id} jumps by {widest:.2f} m near s={where:.3f}: a <geometry> is missing there, "
+        "or <width> or <laneOffset> has a step"
     )
 
 

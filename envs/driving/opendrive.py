@@ -33,7 +33,8 @@ def parse_opendrive(content: bytes, file: str) -> OpenDrive:
     root = parse_xml(content, file)
     if root.tag != "OpenDRIVE":
         raise root.error("is the outermost element; expected <OpenDRIVE>")
-    signal_elements = _by_id(root.all("road/signals/signal"), lambda element: element)
+    # Some exporters number the signals of every road anew; a reference then means the first of its number.
+    signal_elements = {element.text("id"): element for element in reversed(root.all("road/signals/signal"))}
     roads = _by_id(root.all("road"), lambda element: _road(element, signal_elements))
     junctions = _by_id(root.all("junction"), _junction)
     controllers = _by_id(

@@ -39,14 +39,14 @@ def read_signals(road: Element, signals: dict[str, Element]) -> tuple[Signal, ..
 
     Args:
         road: the road's element.
-        signals: all ``<signal>`` elements of the file by id.
+        signals: the ``<signal>`` elements of the file that references can mean, by id.
 
     Raises:
         MapError: a reference to a signal that is not in the file.
     """
     found = []
     for element in road.all("signals/signal") + road.all("signals/signalReference"):
-        origin = signals.get(element.text("id"))
+        origin = element if element.tag == "signal" else signals.get(element.text("id"))
         if origin is None:
             raise element.error(f"refers to the signal {element.text('id')!r}, which is not in the file")
         kind = origin.text("type", "-1")

@@ -153,7 +153,7 @@ def test_a_jump_of_the_geometry_is_refused():
     text = road(1, 20.0).replace(
         "</planView>", '<geometry s="10" x="15" y="0" hdg="0" length="10"><line/></geometry></planView>'
     )
-    with pytest.raises(MapError, match=r"test.xodr, line 2, road 1, <road>: lane -1 jumps by 5\.\d+ m near s=\S+; "):
+    with pytest.raises(MapError, match=r"test.xodr, line 2, road 1, <road>: lane -1 jumps by 5\.\d+ m near s=\S+: "):
         compiled(text)
 
 

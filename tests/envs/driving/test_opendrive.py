@@ -43,6 +43,12 @@ def test_what_a_road_says_is_read():
     assert junction.controllers == ("c1", "c2")
 
 
+def test_signals_with_one_number_on_two_roads_are_two():
+    parts = [f'<signals><signal id="0" type="{kind}" s="1" t="0"/></signals>' for kind in ("206", "1000001")]
+    roads = parse_opendrive(opendrive(road(1, extra=parts[0]), road(2, extra=parts[1])), "a.xodr").roads
+    assert [roads[name].signals[0].type for name in ("1", "2")] == ["206", "1000001"]
+
+
 @pytest.mark.parametrize(
     ("text", "limit"), [("no limit", 130 / 3.6), ("undefined", None), ("50", 50.0)], ids=["none", "undefined", "m/s"]
 )
