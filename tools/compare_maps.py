@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from envs.driving.lane_graph import Floats64, LaneGraph
-from envs.driving.lane_sampling import is_sliver
+from envs.driving.lane_sampling import is_sliver, stretches
 from envs.driving.map_compiler import compile_map
 from envs.driving.opendrive import parse_opendrive
 from envs.driving.opendrive_types import OpenDrive
@@ -50,7 +50,7 @@ class Comparison:
 
         def spread(values: list[float]) -> str:
             median, high, most = np.percentile(values, [50, 99, 100]) * 1000
-            return f"{median:.2f} / {high:.2f} / {most:.1f}"
+            return f"{median:.2f} / {high:.2f} / {most:.2f}"
 
         cells = [self.name, self.lanes, self.waypoints, self.in_slivers, spread(self.to_ours), spread(self.to_carla)]
         return " | ".join(map(str, ["", *cells, spread(self.widths), self.links, len(self.mismatches), ""])).strip()
@@ -139,8 +139,9 @@ def _compare_points(
     for key, lane in numbers.items():
         road = drive.roads[str(key[0])]
         section, part = road.sections[key[1]], graph.lane_points(lane)
+        start, end = next((start, end) for number, start, end in stretches(road) if number == key[1])
         # Lanes are sampled evenly in s; at a section's very end CARLA answers for the next one.
-        at = np.linspace(section.start, section.end, part.stop - part.start)[:-1]
+        at = np.linspace(start, end, part.stop - part.start)[:-1]
         middle = theirs.get_waypoint_xodr(key[0], key[2], 0.5 * (section.start + section.end))
         if middle is None or _key(middle) != key or str(middle.lane_type) != "Driving":
             result.mismatches.append(f"lane {key} is a driving lane of ours only")

@@ -15,7 +15,7 @@ SPACING = 1.0
 FINEST = 20
 """Times as many points as metres of road, at most: a lane that needs more has a jump."""
 SLIVER = 0.1
-"""Sections shorter than this [m] are left out and bridged: exporters cut roads just before their end."""
+"""Sections shorter than this [m] are left out and covered by their neighbours: exporters cut roads close to their end."""
 HIGHEST = 10_000.0
 """Metres above or below zero; anything beyond is taken for damage."""
 SMALLEST_STEP = 1e-6
@@ -41,8 +41,24 @@ def is_sliver(section: LaneSection) -> bool:
     return section.end - section.start < SLIVER
 
 
-def sample_section(road: Road, section: LaneSection) -> dict[int, Strip]:
+def stretches(road: Road) -> list[tuple[int, float, float]]:
+    """What of a road is sampled: (number of a section, from s, to s).
+
+    Slivers are covered by the section before them, at the road's beginning by the first that is none.
+    """
+    kept = [number for number, section in enumerate(road.sections) if not is_sliver(section)]
+    starts = [0.0, *(road.sections[number].start for number in kept[1:])]
+    return [(number, start, end) for number, start, end in zip(kept, starts, [*starts[1:], road.length])]
+
+
+def sample_section(road: Road, section: LaneSection, start: float, end: float) -> dict[int, Strip]:
     """Sample all driving lanes of a section, by lane id.
+
+    Args:
+        road: the road.
+        section: one of its sections.
+        start: from this s [m] ...
+        end: ... to this, which may lie in slivers beside the section.
 
     Raises:
         MapError: neighbouring points stay more than 1 m apart however finely s is sampled: the geometry has a jump;
@@ -51,10 +67,10 @@ def sample_section(road: Road, section: LaneSection) -> dict[int, Strip]:
     drivable = [lane for lane in section.lanes.values() if lane.drivable]
     if not drivable:
         return {}
-    count = int(np.ceil((section.end - section.start) / SPACING)) + 1
+    count = int(np.ceil((end - start) / SPACING)) + 1
     most = count * FINEST
     for _ in range(4):
-        s = np.linspace(section.start, section.end, count)
+        s = np.linspace(start, end, count)
         place = road.line.at(s)
         # Absurd coefficients may overflow; what comes out is refused below.
         with np.errstate(over="ignore"):
@@ -79,7 +95,7 @@ def sample_section(road: Road, section: LaneSection) -> dict[int, Strip]:
 
 def _strip(road: Road, section: LaneSection, lane: Lane, s: Floats64, place: Place, height: Floats64) -> Strip:
     side = 1.0 if lane.id > 0 else -1.0
-    inner, inner_slope = road.lane_offset.at(s, section.end)
+    inner, inner_slope = road.lane_offset.at(s, section.start, section.end)
     for closer in range(1, abs(lane.id)):
         width, slope = _width(section, section.lanes[int(side) * closer], s)
         inner, inner_slope = inner + side * width, inner_slope + side * slope
@@ -110,7 +126,7 @@ def _strip(road: Road, section: LaneSection, lane: Lane, s: Floats64, place: Pla
 
 
 def _width(section: LaneSection, lane: Lane, s: Floats64) -> tuple[Floats64, Floats64]:
-    width, slope = lane.width.at(s - section.start, section.end - section.start)
+    width, slope = lane.width.at(s - section.start, 0.0, section.end - section.start)
     return np.maximum(width, 0.0), np.where(width >= 0.0, slope, 0.0)
 
 

@@ -21,7 +21,7 @@ from envs.driving.errors import MapError
 from envs.driving.junction_conflicts import conflicting_lanes
 from envs.driving.lane_graph import LaneGraph, check, from_file, ragged, to_bytes
 from envs.driving.lane_links import Key, neighbours, successor_links
-from envs.driving.lane_sampling import Strip, is_sliver, sample_section
+from envs.driving.lane_sampling import Strip, sample_section, stretches
 from envs.driving.opendrive import parse_opendrive
 from envs.driving.opendrive_types import OpenDrive, Road
 from envs.driving.speed_limits import speed_limits
@@ -87,10 +87,9 @@ def compile_map(drive: OpenDrive) -> LaneGraph:
     lanes: list[tuple[Road, Key]] = []
     strips: list[Strip] = []
     for road in drive.roads.values():
-        for section_number, section in enumerate(road.sections):
-            if is_sliver(section):
-                continue
-            for lane_id, strip in sorted(sample_section(road, section).items(), reverse=True):
+        for section_number, start, end in stretches(road):
+            sampled = sample_section(road, road.sections[section_number], start, end)
+            for lane_id, strip in sorted(sampled.items(), reverse=True):
                 lanes.append((road, (road.id, section_number, lane_id)))
                 strips.append(strip)
     if not lanes:

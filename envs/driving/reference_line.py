@@ -182,17 +182,18 @@ class PiecewiseCubic:
     coefficients: FloatArray
     """``[n, 4]``"""
 
-    def at(self, s: FloatArray, end: float = np.inf) -> tuple[FloatArray, FloatArray]:
+    def at(self, s: FloatArray, first: float = -np.inf, end: float = np.inf) -> tuple[FloatArray, FloatArray]:
         """Value and derivative at ``s [n]``.
 
         Args:
             s: where [m].
+            first: before this s the piece that holds there is used.
             end: at and beyond this s the piece that holds just before it is used: the limit from the left, for
                 the last point of a lane section whose successor begins with a jump.
         """
         if len(self.starts) == 0:
             return np.zeros_like(s), np.zeros_like(s)
-        inside = np.minimum(s, end - 1e-9)
+        inside = np.clip(s, first, end - 1e-9)
         piece = np.clip(np.searchsorted(self.starts, inside, side="right") - 1, 0, None)
         c = self.coefficients[piece].T
         d = s - self.starts[piece]

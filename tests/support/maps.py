@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from envs.driving.lane_graph import LaneGraph
@@ -67,3 +68,12 @@ def opendrive(*parts: str) -> bytes:
 def compiled(*parts: str) -> LaneGraph:
     """The lane graph of such a file."""
     return compile_map(parse_opendrive(opendrive(*parts), "test.xodr"))
+
+
+def seams(graph: LaneGraph) -> tuple[np.ndarray, np.ndarray]:
+    """Gap [m] and turn [rad] from each lane to each of its successors."""
+    ends, starts = graph.lane_start[1:] - 1, graph.lane_start[:-1]
+    source = np.repeat(np.arange(graph.lanes), np.diff(graph.successor_start))
+    gap = graph.points[ends[source]] - graph.points[starts[graph.successors]]
+    turn = graph.heading[ends[source]] - graph.heading[starts[graph.successors]]
+    return np.hypot(*gap.T), np.arccos(np.clip(np.cos(turn), -1, 1))

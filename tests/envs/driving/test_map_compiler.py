@@ -13,7 +13,7 @@ from envs.driving.lane_graph import EDGE_BROKEN, EDGE_NONE, EDGE_SOLID, LaneGrap
 from envs.driving.map_compiler import compile_map, load_map
 from envs.driving.map_generator import shipped_map
 from envs.driving.opendrive import parse_opendrive, read_opendrive
-from tests.support.maps import compiled, lane, opendrive, road, section, town
+from tests.support.maps import compiled, lane, opendrive, road, seams, section, town
 
 TWO_WAY = section(lane(-1), lane(1))
 
@@ -140,13 +140,19 @@ def test_a_link_against_the_direction_of_travel_is_no_way():
     assert len(graph.successors) == 1
 
 
-def test_slivers_are_bridged():
-    """Two sections of a millimetre lie between two long ones; the lane keeps its way through them."""
-    sections = "".join(section(lane(-1, links=to_lane(-1)), s=s) for s in (0.0, 10.0, 10.001, 10.002))
+def test_slivers_are_covered_by_their_neighbours():
+    """Sections of a millimetre lie at both ends and between two long ones; the lanes meet, and lead on through them."""
+    sections = "".join(
+        section(lane(-1, "3" if s == 10.001 else "3.5", links=to_lane(-1)), s=s)
+        for s in (0.0, 0.001, 10.0, 10.001, 10.002, 19.999)
+    )
     graph = compiled(road(1, 20.0, sections))
-    assert graph.lane_key.tolist() == [[1, 0, -1], [1, 3, -1]]
+    assert graph.lane_key.tolist() == [[1, 1, -1], [1, 4, -1]]
     assert graph.successors_of(0).tolist() == [1]
     assert graph.predecessors_of(1).tolist() == [0]
+    np.testing.assert_allclose(graph.length, [10.002, 20 - 10.002])
+    assert graph.points[graph.lane_start[:-1], 0].tolist() == [0.0, 10.002]
+    np.testing.assert_allclose(graph.width, 3.5)
 
 
 def test_a_jump_of_the_geometry_is_refused():
@@ -409,19 +415,27 @@ def test_compiled_maps_are_kept_by_content(tmp_path, monkeypatch):
     assert load_map(path, tmp_path / "a.xodr" / "no folder").length.tolist() == [10.0], "nowhere to write"
 
 
-@pytest.mark.parametrize("name", ["Town01", "Town02", "Town10HD"])
-def test_a_carla_town_is_whole(name):
-    """Every lane leads on, seamlessly and straight on; every light has a phase of a junction."""
+@pytest.mark.parametrize(
+    ("name", "lights", "crosswalks", "ends"),
+    [
+        ("Town01", 36, 0, 0),
+        ("Town02", 24, 0, 0),
+        ("Town03-nosignals", 0, 0, 2),
+        ("Town05-nosignals", 0, 0, 0),
+        ("Town06", 66, 14, 1),
+        ("Town10HD", 32, 16, 0),
+    ],
+)
+def test_a_carla_town_is_whole(name, lights, crosswalks, ends):
+    """Lanes lead on seamlessly and straight, slivers or not; every light has a phase of a junction."""
     graph = compile_map(read_opendrive(town(name)))
-    assert np.all(np.diff(graph.successor_start) > 0)
-    ends, starts = graph.lane_start[1:] - 1, graph.lane_start[:-1]
-    source = np.repeat(np.arange(graph.lanes), np.diff(graph.successor_start))
-    gap = graph.points[ends[source]] - graph.points[starts[graph.successors]]
-    assert np.max(np.hypot(*gap.T)) < 0.002
-    turn = graph.heading[ends[source]] - graph.heading[starts[graph.successors]]
-    assert np.min(np.cos(turn)) > 0.99999
-    lights = graph.stop_kind == 0
-    assert np.count_nonzero(lights) == {"Town01": 36, "Town02": 24, "Town10HD": 32}[name]
+    assert np.count_nonzero(np.diff(graph.successor_start) == 0) == ends
+    gap, turn = seams(graph)
+    assert gap.max() < 0.002
+    assert turn.max() < 0.001
+    assert np.max(np.diff(graph.arc)[np.diff(graph.arc) > 0]) <= 1.0
+    assert np.count_nonzero(graph.stop_kind == 0) == lights
     assert np.all(graph.junction[graph.stop_lane] == -1)
     assert np.all(graph.stop_junction >= 0)
-    assert len(graph.crosswalk_start) - 1 == {"Town01": 0, "Town02": 0, "Town10HD": 16}[name]
+    assert np.all((graph.stop_group >= 0) == (graph.stop_kind == 0))
+    assert len(graph.crosswalk_start) - 1 == crosswalks

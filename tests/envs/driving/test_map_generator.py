@@ -10,11 +10,12 @@ from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import connected_components
 
 from envs.driving.generated_grid import grid_town
-from envs.driving.lane_graph import EDGE_SOLID, LaneGraph
+from envs.driving.lane_graph import EDGE_SOLID
 from envs.driving.map_compiler import compile_map
 from envs.driving.map_generator import FOLDER, MAPS, make_maps, shipped_map
 from envs.driving.map_pen import Pen, Pose
 from envs.driving.opendrive import parse_opendrive, read_opendrive
+from tests.support.maps import seams
 from vlarl.errors import NameNotFoundError
 
 GRAPHS = {name: compile_map(read_opendrive(shipped_map(name))) for name in MAPS}
@@ -25,15 +26,6 @@ def test_the_shipped_maps_are_the_generated_ones_byte_for_byte(tmp_path):
     assert {path.name for path in FOLDER.glob("*.xodr")} == {path.name for path in paths}
     for path in paths:
         assert path.read_bytes() == (FOLDER / path.name).read_bytes(), f"{path.name}: run tools/make_maps.py"
-
-
-def seams(graph: LaneGraph) -> tuple[np.ndarray, np.ndarray]:
-    """Gap [m] and turn [rad] from each lane to each of its successors."""
-    ends, starts = graph.lane_start[1:] - 1, graph.lane_start[:-1]
-    source = np.repeat(np.arange(graph.lanes), np.diff(graph.successor_start))
-    gap = graph.points[ends[source]] - graph.points[starts[graph.successors]]
-    turn = graph.heading[ends[source]] - graph.heading[starts[graph.successors]]
-    return np.hypot(*gap.T), np.arccos(np.clip(np.cos(turn), -1, 1))
 
 
 @pytest.mark.parametrize("name", MAPS)

@@ -118,6 +118,8 @@ def test_piecewise_cubics_by_hand():
     np.testing.assert_allclose(slope, [2, 2, 0, -4])
     value, _ = cubic.at(np.array([4.0, 10.0]), end=10.0)
     np.testing.assert_allclose(value, [9, 21])
+    value, _ = cubic.at(np.array([8.0, 9.0, 12.0]), first=10.0)
+    np.testing.assert_allclose(value, [5 - 4, 5 - 1, 1])
 
 
 def test_no_piece_at_all_is_zero():
