@@ -15,7 +15,7 @@ SPACING = 1.0
 FINEST = 20
 """Times as many points as metres of road, at most: a lane that needs more has a jump."""
 SLIVER = 0.1
-"""Sections shorter than this [m] are left out and covered by their neighbours: exporters cut roads close to their end."""
+"""Sections shorter than this [m] are left out, covered by their neighbours: exporters cut roads close to their end."""
 HIGHEST = 10_000.0
 """Metres above or below zero; anything beyond is taken for damage."""
 SMALLEST_STEP = 1e-6

@@ -33,7 +33,7 @@ class StopLine:
 
 @dataclass(frozen=True, slots=True)
 class _Guard:
-    """A signal on a lane: what kind, where along the lane, and the light's controller (or its own id)."""
+    """A signal on a lane: its kind, where along the lane it stands, and a light's controller (or its own id)."""
 
     lane: int
     arc: float
@@ -101,7 +101,8 @@ def _guards(
                 if key in numbers:
                     strip = strips[numbers[key]]
                     arc = float(np.clip(along, 0.0, strip.arc[-1]))
-                    found.append(_Guard(numbers[key], arc, kind, controllers.get(signal.id, signal.id)))
+                    group = controllers.get(signal.id, signal.id) if kind == TRAFFIC_LIGHT else ""
+                    found.append(_Guard(numbers[key], arc, kind, group))
     return found
 
 

@@ -355,6 +355,13 @@ def test_a_light_for_one_way_only_leaves_the_other_free():
     assert graph.stop_group.tolist() == [0], "phases are numbered without gaps"
 
 
+def test_stop_signs_for_all_ways_are_one_before_the_junction():
+    signs = [f'<signals><signal id="{n}" type="206" s="0.5" t="-4" orientation="+"/></signals>' for n in "ab"]
+    graph = junction_with(road4=signs[0], road5=signs[1])
+    assert graph.stop_lane.tolist() == [graph.lane_by_key(1, 0, -1)]
+    assert (graph.stop_arc[0], graph.stop_kind[0], graph.stop_group[0], graph.stop_junction[0]) == (19.0, 1, -1, 9)
+
+
 def test_a_stop_sign_on_the_road_stands_where_it_stands():
     sign = '<signals><signal id="s" type="206" s="18" t="-4" orientation="{}"/></signals>'
     graph = junction_with(road1=sign.format("+"))
