@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 
+from envs.driving.map_drafts import Arm, JunctionDraft, LaneDraft, RoadDraft, SectionDraft, SignalDraft
 from envs.driving.map_pen import Pen, Pose
-from envs.driving.map_writer import Arm, JunctionDraft, LaneDraft, MapWriter, RoadDraft, SectionDraft, SignalDraft
+from envs.driving.map_writer import MapWriter
 
 LANE = 3.5
 WALK = 2.0

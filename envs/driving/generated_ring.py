@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 
+from envs.driving.map_drafts import LaneDraft, RoadDraft, SectionDraft, SignalDraft, join_roads
 from envs.driving.map_pen import Pen, Pose
-from envs.driving.map_writer import LaneDraft, MapWriter, RoadDraft, SectionDraft, SignalDraft, join_roads
+from envs.driving.map_writer import MapWriter
 
 LANE = 3.6
 RADIUS, EASE = 90.0, 60.0

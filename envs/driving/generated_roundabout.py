@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 
+from envs.driving.map_drafts import LaneDraft, RoadDraft, SectionDraft
 from envs.driving.map_pen import Pen, Pose
-from envs.driving.map_writer import LaneDraft, MapWriter, RoadDraft, SectionDraft
+from envs.driving.map_writer import MapWriter
 
 RADIUS = 20.0
 """Of the ring's inner edge."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import itertools
 import math
 
+from envs.driving.map_drafts import LaneDraft, RoadDraft, SectionDraft, join_roads
 from envs.driving.map_pen import Pen, Pose
-from envs.driving.map_writer import LaneDraft, MapWriter, RoadDraft, SectionDraft, join_roads
+from envs.driving.map_writer import MapWriter
 
 LANE = 3.25
 RADIUS, SWING, LOBES = 170.0, 0.18, 5

@@ -60,6 +60,20 @@ def road(
     )
 
 
+TWO_WAY = section(lane(-1), lane(1))
+"""One lane each way."""
+
+
+def follows(number: int, contact: str = "start") -> str:
+    """Where a road leads to."""
+    return f'<successor elementType="road" elementId="{number}" contactPoint="{contact}"/>'
+
+
+def to_lane(number: int) -> str:
+    """Which lane a lane leads to."""
+    return f'<successor id="{number}"/>'
+
+
 def opendrive(*parts: str) -> bytes:
     """A whole file, one part per line."""
     return "\n".join(["<OpenDRIVE>", *parts, "</OpenDRIVE>"]).encode()
