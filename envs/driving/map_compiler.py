@@ -56,12 +56,31 @@ def _default_cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vlarl" / "maps"
 
 
+COMPILER = (
+    "crosswalks",
+    "junction_conflicts",
+    "lane_graph",
+    "lane_links",
+    "lane_sampling",
+    "map_compiler",
+    "opendrive",
+    "opendrive_geometry",
+    "opendrive_objects",
+    "opendrive_types",
+    "reference_line",
+    "speed_limits",
+    "stop_lines",
+    "xml_reader",
+)
+"""The modules that decide what a compiled map holds."""
+
+
 @functools.cache
 def _compiler_hash() -> bytes:
-    """A hash of this folder's source: another compiler makes another lane graph."""
+    """A hash of the compiler's source: another compiler makes another lane graph."""
     digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(path.read_bytes())
+    for name in COMPILER:
+        digest.update((Path(__file__).parent / f"{name}.py").read_bytes())
     return digest.digest()
 
 

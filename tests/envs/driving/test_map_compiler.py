@@ -1,6 +1,7 @@
 """Compiling whole maps: damaged ones, the cache, CARLA's towns."""
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -48,6 +49,20 @@ def test_a_map_without_drivable_lanes_is_refused():
 def test_ids_that_are_no_numbers_become_places_in_the_file():
     graph = compiled(road("north"), road("south"))
     assert graph.lane_key[:, 0].tolist() == [0, 1]
+
+
+def test_the_cache_knows_every_module_of_the_compiler():
+    """All that ``map_compiler`` imports from its folder, directly or not, except the classes of errors."""
+    folder = Path(map_compiler.__file__).parent
+    found, waiting = set(), ["map_compiler"]
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            waiting += re.findall(
+                r"^from envs\.driving\.(\w+) import", (folder / f"{name}.py").read_text(), re.MULTILINE
+            )
+    assert found - {"errors"} == set(map_compiler.COMPILER)
 
 
 def test_compiled_maps_are_kept_by_content(tmp_path, monkeypatch):
