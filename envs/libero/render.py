@@ -9,13 +9,24 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
-import mujoco
 import numpy as np
 
-from envs.libero.culling import can_cull, cullable_geoms, outside_frustum
-from envs.libero.render_assets import HIDDEN_GROUP, RenderAssets, applied, make_assets, uploaded_texture_bytes
-from envs.libero.simulator import Slot, TaskSimulator
+from envs.libero import suites
 from vlarl.env_protocol import BrokenProcessError, UInt8Image
+
+suites.prepare_process()
+
+import mujoco  # noqa: E402  (reads MUJOCO_GL when imported)
+
+from envs.libero.culling import can_cull, cullable_geoms, outside_frustum  # noqa: E402
+from envs.libero.render_assets import (  # noqa: E402
+    HIDDEN_GROUP,
+    RenderAssets,
+    applied,
+    make_assets,
+    uploaded_texture_bytes,
+)
+from envs.libero.simulator import Slot, TaskSimulator  # noqa: E402
 
 CAMERAS = {"agentview": "agentview", "wrist": "robot0_eye_in_hand", "frontview": "frontview"}
 """Our camera names -> LIBERO's."""

@@ -227,7 +227,7 @@ def print_result(result: dict[str, Any]) -> None:
     console = Console(highlight=False)
     console.print(table)
     protocol = result["protocol"]
-    told = ("env", "profile", "controller", "split", "decoding", "episodes_per_task", "seed", "instruction")
+    told = ("render_profile", "controller", "horizon", "split", "decoding", "episodes_per_task", "seed", "instruction")
     console.print("protocol: " + ", ".join(f"{name} {protocol[name]}" for name in told if name in protocol))
 
 

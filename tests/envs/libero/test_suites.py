@@ -1,5 +1,6 @@
 """Suites, tasks and recorded initial states, read without building a simulator."""
 
+import os
 import subprocess
 import sys
 
@@ -75,3 +76,17 @@ def test_listing_tasks_loads_no_simulator_and_prints_nothing():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
+
+
+@pytest.mark.parametrize("module", ["render", "simulator", "build"])
+def test_whatever_is_imported_first_mujoco_draws_without_a_screen(module, tmp_path):
+    words = f"import envs.libero.{module}, mujoco; print(mujoco.GLContext.__module__)"
+    variables = {k: v for k, v in os.environ.items() if k not in ("MUJOCO_GL", "PYOPENGL_PLATFORM", "DISPLAY")}
+    done = subprocess.run(
+        [sys.executable, "-c", words],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=variables | {"XDG_CACHE_HOME": str(tmp_path)},
+    )
+    assert done.stdout.split()[-1] == "mujoco.osmesa"
