@@ -1,0 +1,251 @@
+"""What traffic does: keep to the lane by pure pursuit, keep the speed by the intelligent driver model.
+
+Formulas: IDM of Treiber, Hennecke and Helbing (2000), "Congested traffic states in empirical observations and
+microscopic simulations"; pure pursuit of Coulter (1992).
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.driving.compiled import kernel
+from envs.driving.counter_random import choice
+from envs.driving.lights import GREEN, RED, YELLOW
+from envs.driving.map_arrays import MapArrays, Records, locate, place_at
+from envs.driving.occupancy import Scratch
+from envs.driving.records import Lamp
+
+TURN = 21
+"""Purpose of the random number that chooses a successor lane."""
+STOP_SIGN = 1
+LINE_MARGIN = 0.5
+"""Traffic halts this far before a stop line, metres."""
+MERGE_LENGTH = 6.0
+"""Over this length lanes that leave a common one still overlap, metres."""
+BLINK_DISTANCE = 30.0
+"""Blinkers go on this far before a turn, metres."""
+TURN_ANGLE = 0.5
+"""A lane that bends by more than this is a turn, radians."""
+BRAKE_LAMP, RIGHT_LAMP, LEFT_LAMP = int(Lamp.BRAKE), int(Lamp.RIGHT_BLINKER), int(Lamp.LEFT_BLINKER)
+
+
+@kernel
+def desired_gap(speed: float, lead_speed: float, parameters: Records) -> float:
+    """IDM's wanted gap s*, metres."""
+    closing = speed * (speed - lead_speed) / (2.0 * math.sqrt(parameters.acceleration * parameters.deceleration))
+    return parameters.standstill_gap + max(0.0, speed * parameters.headway + closing)
+
+
+@kernel
+def pressure(speed: float, gap: float, lead_speed: float, parameters: Records) -> float:
+    """IDM's interaction term (s*/s)^2."""
+    return (desired_gap(speed, lead_speed, parameters) / max(gap, 0.1)) ** 2
+
+
+@kernel
+def idm_acceleration(speed: float, wanted: float, strongest_pressure: float, parameters: Records) -> float:
+    """IDM's acceleration, m/s^2, no harder than the hardest braking.
+
+    Above the wanted speed the free term alone brakes no harder than comfortably: limits may drop at once.
+    """
+    free = max(1.0 - (speed / max(wanted, 0.1)) ** 4, -parameters.deceleration / parameters.acceleration)
+    return max(parameters.acceleration * (free - strongest_pressure), -parameters.hardest_deceleration)
+
+
+@kernel
+def next_lane(world_map: MapArrays, seed: np.uint64, actor_id: int, leg: int, lane_number: int) -> int:
+    """The successor that a vehicle takes after its ``leg``-th lane, -1 at a dead end."""
+    lane = world_map.lanes[lane_number]
+    count = lane.successor_stop - lane.successor_start
+    if count == 0:
+        return -1
+    if count == 1:
+        return world_map.successors[lane.successor_start]
+    return world_map.successors[lane.successor_start + choice(seed, leg, actor_id, TURN, count)]
+
+
+@kernel
+def must_stop_for_light(state: int, distance: float, speed: float) -> bool:
+    """Whether a light in ``state``, its line ``distance`` metres ahead of the bumper, means halt."""
+    if state == GREEN or distance < -1.0:
+        return False
+    if state == YELLOW:
+        return speed * speed < 2.0 * 3.0 * max(distance, 0.1)  # what 3 m/s^2 can stop
+    return True
+
+
+@kernel
+def line_pressure(
+    world_map: MapArrays,
+    actor: Records,
+    lane_number: int,
+    travelled: float,
+    lights: NDArray[np.int8],
+    parameters: Records,
+) -> float:
+    """The strongest pressure of the stop lines of one lane, ``travelled`` metres from the centre to its start."""
+    lane, strongest = world_map.lanes[lane_number], 0.0
+    for place in range(lane.stop_start, lane.stop_stop):
+        stop = world_map.stops[place]
+        distance = travelled + stop.arc - actor.half_length
+        if stop.kind == STOP_SIGN:
+            halt = distance > -1.0 and actor.served_stop != place
+        else:
+            halt = actor.obeys_lights != 0 and must_stop_for_light(lights[place], distance, actor.speed)
+        if halt:
+            gap = distance - LINE_MARGIN + parameters.standstill_gap
+            strongest = max(strongest, pressure(actor.speed, gap, 0.0, parameters))
+            actor.gap = min(actor.gap, max(distance, 0.0))
+    return strongest
+
+
+@kernel
+def queue_pressure(
+    actor: Records, index: int, lane_number: int, travelled: float, reach: float, scratch: Scratch, parameters: Records
+) -> float:
+    """The strongest pressure of those on a lane ahead, up to ``reach`` metres along it."""
+    strongest = 0.0
+    number = scratch.head[lane_number]
+    while number >= 0:
+        entry = scratch.entries[number]
+        number = entry.following
+        distance = travelled + entry.arc
+        if entry.actor == index or distance <= 0.0 or entry.arc - entry.half > reach:
+            continue
+        gap = distance - actor.half_length - entry.half
+        strongest = max(strongest, pressure(actor.speed, gap, entry.speed, parameters))
+        actor.gap = min(actor.gap, gap)
+    return strongest
+
+
+@kernel
+def look_ahead(
+    world_map: MapArrays,
+    world: Records,
+    actor: Records,
+    index: int,
+    lights: NDArray[np.int8],
+    scratch: Scratch,
+    parameters: Records,
+) -> float:
+    """The strongest pressure along the way ahead: vehicles, people, stop lines, junctions not yet granted."""
+    horizon = 12.0 + 2.0 * actor.speed + actor.speed * actor.speed / (2.0 * parameters.deceleration)
+    lane_number, leg, travelled, strongest = actor.lane, actor.leg, -actor.arc, 0.0
+    while travelled < horizon:
+        lane = world_map.lanes[lane_number]
+        strongest = max(strongest, queue_pressure(actor, index, lane_number, travelled, np.inf, scratch, parameters))
+        strongest = max(strongest, line_pressure(world_map, actor, lane_number, travelled, lights, parameters))
+        following = next_lane(world_map, world.seed, actor.id, leg, lane_number)
+        if following < 0:
+            break
+        end = travelled + lane.length
+        if end > horizon:
+            break
+        for place in range(lane.successor_start, lane.successor_stop):
+            other = world_map.successors[place]
+            if other != following:
+                strongest = max(
+                    strongest, queue_pressure(actor, index, other, end, MERGE_LENGTH, scratch, parameters)
+                )
+        ahead = world_map.lanes[following]
+        if ahead.junction >= 0 and ahead.junction != lane.junction and actor.granted != following:
+            distance = end - actor.half_length
+            if distance > -1.0:
+                gap = distance - LINE_MARGIN + parameters.standstill_gap
+                strongest = max(strongest, pressure(actor.speed, gap, 0.0, parameters))
+                actor.gap = min(actor.gap, max(distance, 0.0))
+                break
+        travelled, lane_number, leg = end, following, leg + 1
+    return strongest
+
+
+@kernel
+def pursuit_angle(world_map: MapArrays, world: Records, actor: Records) -> float:
+    """Wheel angle that leads the centre back to its way on an arc through a point ahead."""
+    reach = max(4.0, 0.8 * actor.speed)
+    lane_number, leg, arc = actor.lane, actor.leg, actor.arc + reach
+    while arc > world_map.lanes[lane_number].length:
+        following = next_lane(world_map, world.seed, actor.id, leg, lane_number)
+        if following < 0:
+            break
+        arc, lane_number, leg = arc - world_map.lanes[lane_number].length, following, leg + 1
+    x, y, _ = place_at(world_map, lane_number, arc)
+    dx, dy = x - actor.x, y - actor.y
+    cos, sin = math.cos(actor.heading), math.sin(actor.heading)
+    left = dy * cos - dx * sin
+    bend = 2.0 * left / max(dx * dx + dy * dy, 1e-6)
+    axle = axle_distance(actor)
+    slip = math.asin(min(max(axle * bend, -0.9), 0.9))  # of the centre, half-way between the axles
+    return min(max(math.atan(2.0 * math.tan(slip)), -1.0), 1.0)
+
+
+@kernel
+def axle_distance(actor: Records) -> float:
+    """From a traffic vehicle's centre to either axle, metres."""
+    return 0.6 * actor.half_length
+
+
+@kernel
+def turn_lamp(world_map: MapArrays, world: Records, actor: Records) -> int:
+    """The blinker for the turn that the vehicle is in or comes to, 0 for none."""
+    lane = world_map.lanes[actor.lane]
+    number = actor.lane
+    if lane.junction < 0:
+        if lane.length - actor.arc > BLINK_DISTANCE:
+            return 0
+        number = next_lane(world_map, world.seed, actor.id, actor.leg, actor.lane)
+        if number < 0 or world_map.lanes[number].junction < 0:
+            return 0
+    turning = world_map.lanes[number]
+    angle = world_map.points[turning.stop - 1].heading - world_map.points[turning.start].heading
+    angle = math.atan2(math.sin(angle), math.cos(angle))
+    return LEFT_LAMP if angle > TURN_ANGLE else RIGHT_LAMP if angle < -TURN_ANGLE else 0
+
+
+@kernel
+def serve_stop_signs(world_map: MapArrays, actor: Records, parameters: Records) -> None:
+    """Note that a vehicle has stood long enough before the stop sign of its lane."""
+    lane = world_map.lanes[actor.lane]
+    for place in range(lane.stop_start, lane.stop_stop):
+        stop = world_map.stops[place]
+        distance = stop.arc - actor.arc - actor.half_length
+        if stop.kind == STOP_SIGN and actor.served_stop != place and -1.0 < distance < 3.0 and actor.speed < 0.3:
+            actor.wait += parameters.control_seconds
+            if actor.wait >= parameters.stop_seconds:
+                actor.served_stop, actor.wait = place, 0.0
+
+
+@kernel
+def decide(
+    world_map: MapArrays,
+    world: Records,
+    actor: Records,
+    index: int,
+    lights: NDArray[np.int8],
+    scratch: Scratch,
+    parameters: Records,
+) -> tuple[float, float]:
+    """Acceleration [m/s^2] and wheel angle [rad] of a traffic vehicle for the coming control step."""
+    serve_stop_signs(world_map, actor, parameters)
+    actor.gap = np.inf
+    strongest = look_ahead(world_map, world, actor, index, lights, scratch, parameters)
+    lane = world_map.lanes[actor.lane]
+    here = world_map.points[locate(world_map.points, lane.start, lane.stop, lane.length, actor.arc)]
+    acceleration = idm_acceleration(actor.speed, here.speed * actor.speed_factor, strongest, parameters)
+    actor.lamps = turn_lamp(world_map, world, actor)
+    if acceleration < -0.5 or actor.speed < 0.1:
+        actor.lamps |= BRAKE_LAMP
+    return acceleration, pursuit_angle(world_map, world, actor)
+
+
+@kernel
+def is_red(world_map: MapArrays, lane_number: int, lights: NDArray[np.int8]) -> bool:
+    """Whether a lane has a light that shows red."""
+    lane = world_map.lanes[lane_number]
+    for place in range(lane.stop_start, lane.stop_stop):
+        if world_map.stops[place].kind != STOP_SIGN and lights[place] == RED:
+            return True
+    return False
