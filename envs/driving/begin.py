@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from envs.driving.compiled import kernel
 from envs.driving.counter_random import choice
 from envs.driving.map_arrays import MapArrays, Records
+from envs.driving.occupancy import Scratch
 from envs.driving.records import Controller, Status
 from envs.driving.routes import random_lanes, sample_route
-from envs.driving.occupancy import Scratch
 from envs.driving.spawning import CAR, SPAWN_TRIES, clear_actor, enter_traffic, enter_walker, make_traffic, set_looks
 
 EXTERNAL, RUNNING = int(Controller.EXTERNAL), int(Status.RUNNING)
@@ -39,9 +39,7 @@ def clear_world(world: Records, seed: np.uint64) -> None:
 
 
 @kernel
-def random_route(
-    world_map: MapArrays, seed: np.uint64, metres: float, route: Records, lanes: NDArray[np.int32]
-) -> int:
+def random_route(world_map: MapArrays, seed: np.uint64, metres: float, route: Records, lanes: NDArray[np.int32]) -> int:
     """A route from a random place on; the first of ``START_TRIES`` that is long enough, else the last one."""
     count = 0
     for attempt in range(START_TRIES):

@@ -29,7 +29,9 @@ def source_digests(folder: Path) -> dict[str, str]:
         return seen
 
     return {
-        name: hashlib.sha256("\0".join(texts.get(part, "") for part in sorted(needed(name, set()))).encode()).hexdigest()
+        name: hashlib.sha256(
+            "\0".join(texts.get(part, "") for part in sorted(needed(name, set()))).encode()
+        ).hexdigest()
         for name in texts
     }
 

@@ -102,9 +102,7 @@ def find_lane(world_map: MapArrays, world: Records, ego: Records, route_lane: in
     world.lane, lane_arc, nearest, covered, allowed = -1, 0.0, np.inf, False, False
     for k in range(found):
         lane = scratch.near_lane[k]
-        arc, offset, near = project(
-            world_map, lane, world_map.points[scratch.near_point[k]].arc, ego.x, ego.y
-        )
+        arc, offset, near = project(world_map, lane, world_map.points[scratch.near_point[k]].arc, ego.x, ego.y)
         point = world_map.points[near]
         if abs(offset) > point.half_width or arc < -0.5 or arc > world_map.lanes[lane].length + 0.5:
             continue
@@ -135,8 +133,7 @@ def cross_lines(
 ) -> int:
     """The bits of stop lines that the front of the ego has run over; notes the stop sign at which it has halted.
 
-    Args:
-        before: x, y and heading of the ego at the start of the step.
+    ``before`` is x, y and heading of the ego at the start of the step.
     """
     events = 0
     old_x = before[0] + ego.half_length * math.cos(before[2])

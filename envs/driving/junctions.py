@@ -1,5 +1,7 @@
-"""Who may enter a junction: a vehicle needs the grant of its junction lane, and a grant needs every conflicting lane to
-be free of vehicles and of other grants. Grants go to whoever is near first; ties go to the lower actor number.
+"""Who may enter a junction.
+
+A vehicle needs the grant of its junction lane, and a grant needs every conflicting lane to be free of vehicles and of
+other grants. Grants go to whoever is near first; ties go to the lower actor number.
 """
 
 from __future__ import annotations
@@ -113,23 +115,21 @@ def update_grant(
         ):
             actor.granted = -1
             scratch.grants[wanted] -= 1
-    elif distance < max(6.0, 1.5 * braking + actor.speed):
-        if (
-            may_pass_line(world_map, actor, lights)
-            and not has_leader(scratch, actor.lane, index, actor.arc)
-            and conflict_free(world_map, wanted, index, scratch, True)
-            and room_behind(world_map, world, actor, wanted, scratch)
-        ):
-            if actor.granted >= 0:  # still within the junction before
-                scratch.grants[actor.granted] -= 1
-            actor.granted = wanted
-            scratch.grants[wanted] += 1
+    elif (
+        distance < max(6.0, 1.5 * braking + actor.speed)
+        and may_pass_line(world_map, actor, lights)
+        and not has_leader(scratch, actor.lane, index, actor.arc)
+        and conflict_free(world_map, wanted, index, scratch, True)
+        and room_behind(world_map, world, actor, wanted, scratch)
+    ):
+        if actor.granted >= 0:  # still within the junction before
+            scratch.grants[actor.granted] -= 1
+        actor.granted = wanted
+        scratch.grants[wanted] += 1
 
 
 @kernel
-def ego_claim(
-    world_map: MapArrays, world: Records, ego: Records, route: Records, lights: NDArray[np.int8]
-) -> int:
+def ego_claim(world_map: MapArrays, world: Records, ego: Records, route: Records, lights: NDArray[np.int8]) -> int:
     """The junction lane of the ego's route that it will enter shortly, -1: none."""
     if ego.active == 0 or ego.speed < 1.0 or world.route_count == 0:
         return -1

@@ -19,7 +19,7 @@ PHASE_OFFSET = 11
 def set_lights(
     world_map: MapArrays, world: Records, parameters: Records, state: NDArray[np.int8], left: NDArray[np.float32]
 ) -> None:
-    """Set ``state [K]`` and the seconds ``left [K]`` in it from the world's time; stop lines without light stay green."""
+    """Set ``state [K]`` and the seconds ``left [K]`` in it from the world's time; stop signs stay green."""
     slot = parameters.green_seconds + parameters.yellow_seconds + parameters.red_seconds
     for place in world_map.signal_stops:
         stop = world_map.stops[place]

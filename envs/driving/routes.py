@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import itertools
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,7 +75,7 @@ def check_connected(graph: LaneGraph, lanes: list[int]) -> None:
     for lane in lanes:
         if not 0 <= lane < len(graph.length):
             raise RouteError(f"lane {lane} does not exist; the map has lanes 0 to {len(graph.length) - 1}")
-    for place, (lane, following) in enumerate(zip(lanes[:-1], lanes[1:], strict=True)):
+    for place, (lane, following) in enumerate(itertools.pairwise(lanes)):
         ways = [other for other, _ in neighbours(graph, lane)]
         if following not in ways:
             raise RouteError(
@@ -106,10 +107,7 @@ def random_lanes(world_map: MapArrays, seed: np.uint64, first: int, metres: floa
 def is_successor(world_map: MapArrays, lane: int, other: int) -> bool:
     """Whether one lane leads into another."""
     record = world_map.lanes[lane]
-    for place in range(record.successor_start, record.successor_stop):
-        if world_map.successors[place] == other:
-            return True
-    return False
+    return other in world_map.successors[record.successor_start : record.successor_stop]
 
 
 @kernel
@@ -121,8 +119,7 @@ def sample_route(
     A lane that is followed by its neighbour is changed from over ``CHANGE_LENGTH``, early on the lane. The way ends
     where ``route`` is full.
     """
-    count, arc, lane, travelled = 0, first_arc, lanes[0], 0.0
-    place = 0
+    count, arc, lane, place = 0, first_arc, lanes[0], 0
     while count < len(route):
         length = world_map.lanes[lane].length
         changes = place + 1 < len(lanes) and not is_successor(world_map, lane, lanes[place + 1])

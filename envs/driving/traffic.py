@@ -147,9 +147,7 @@ def look_ahead(
         for place in range(lane.successor_start, lane.successor_stop):
             other = world_map.successors[place]
             if other != following:
-                strongest = max(
-                    strongest, queue_pressure(actor, index, other, end, MERGE_LENGTH, scratch, parameters)
-                )
+                strongest = max(strongest, queue_pressure(actor, index, other, end, MERGE_LENGTH, scratch, parameters))
         ahead = world_map.lanes[following]
         if ahead.junction >= 0 and ahead.junction != lane.junction and actor.granted != following:
             distance = end - actor.half_length

@@ -14,7 +14,8 @@ not depend on the size of the batch, on the place in it, or on the number of thr
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.driving.advance import advance
+from envs.driving.advance import advance, remember
 from envs.driving.begin import begin_ego, populate
 from envs.driving.ego_events import update_ego
 from envs.driving.lane_graph import LaneGraph
@@ -33,52 +34,8 @@ from envs.driving.parameters import WorldParameters
 from envs.driving.records import ACTOR, PAST, ROUTE_POINT, WORLD, Controller, Kind, Status
 from envs.driving.routes import RouteError, check_connected, route_points
 from envs.driving.spawning import clear_actor, occupant, set_looks
+from envs.driving.start import Spawn, SpawnError, Start
 from vlarl.env_protocol import ActionError
-
-TRAFFIC_KINDS = (Kind.CAR, Kind.TRUCK, Kind.BICYCLE)
-
-
-class SpawnError(ValueError):
-    """An actor cannot be put where it was asked for; the message names world, place and what stands there."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Spawn:
-    """An actor at a chosen place."""
-
-    x: float
-    y: float
-    heading: float = 0.0
-    kind: Kind = Kind.OBSTACLE
-    controller: Controller = Controller.STILL
-    speed: float = 0.0
-    """m/s along the heading."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Start:
-    """Fully determines the start of a world, and with the controls its whole future."""
-
-    seed: int
-    route: tuple[int, ...] = ()
-    """Lanes of the ego's route, each a successor or neighbour of the one before; empty: a random route."""
-    first_arc: float = 5.0
-    """Where on the first lane the ego starts, metres."""
-    last_arc: float = float("inf")
-    """Where on the last lane the route ends, metres."""
-    route_metres: float = 500.0
-    """Length of a random route; shorter where the map ends."""
-    speed: float = 0.0
-    """Of the ego at the start, m/s."""
-    traffic: int = 0
-    """Vehicles."""
-    pedestrians: int = 0
-    red_runners: float = 0.0
-    """Share of the vehicles that ignore traffic lights."""
-    jaywalkers: float = 0.0
-    """Share of the pedestrians that cross anywhere without looking."""
-    spawns: tuple[Spawn, ...] = ()
-    """Further actors, from slot 1 on."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +96,7 @@ class DrivingWorlds:
         self.errors = [""] * worlds
         """Why a world failed, in words; empty while it is fine."""
         bounds = np.linspace(0, worlds, threads + 1).astype(int)
-        self._ranges = [(int(a), int(b)) for a, b in zip(bounds[:-1], bounds[1:], strict=True) if b > a]
+        self._ranges = [(int(a), int(b)) for a, b in itertools.pairwise(bounds) if b > a]
         self._scratch = [make_scratch(len(self.map.lanes), actors) for _ in self._ranges]
         self._pool = ThreadPoolExecutor(len(self._ranges)) if len(self._ranges) > 1 else None
 
@@ -181,11 +138,11 @@ class DrivingWorlds:
 
     def advance(self) -> None:
         """One control step with the commands as they stand in the actors' records."""
-        if self._pool is None:
-            for number in range(len(self._ranges)):
-                self._advance(number)
-        else:
-            list(self._pool.map(self._advance, range(len(self._ranges))))
+        self._spread(self._advance)
+
+    def in_ranges(self, call: Callable[[int, int], None]) -> None:
+        """Call ``call(first, last)`` for ranges of worlds that together are all of them, one range per thread."""
+        self._spread(lambda number: call(*self._ranges[number]))
 
     def spawn(self, w: int, index: int, spawn: Spawn) -> None:
         """Put an actor into a free slot of a world.
@@ -247,6 +204,12 @@ class DrivingWorlds:
         if self._pool is not None:
             self._pool.shutdown()
 
+    def _spread(self, call: Callable[[int], None]) -> None:
+        if self._pool is None:
+            call(0)
+        else:
+            list(self._pool.map(call, range(len(self._ranges))))
+
     def _advance(self, number: int) -> None:
         first, last = self._ranges[number]
         advance(
@@ -297,4 +260,5 @@ class DrivingWorlds:
         ego = actors[0]
         here = (float(ego["x"]), float(ego["y"]), float(ego["heading"]))
         update_ego(self.map, world, actors, route, here, self.lights[w], scratch, self.parameters)
-        self.past[w] = np.zeros((), PAST)
+        if self.past.shape[1] > 0:
+            remember(actors, self.past[w, 0])

@@ -51,7 +51,9 @@ def turn(start, start_heading, end):
     c0 = np.array([x0 + reach * np.cos(start_heading), y0 + reach * np.sin(start_heading)])
     c1 = np.array([x1 - reach * np.cos(h1), y1 - reach * np.sin(h1)])
     t = np.linspace(0, 1, 60)[:, None]
-    return (1 - t) ** 3 * np.array(start) + 3 * (1 - t) ** 2 * t * c0 + 3 * (1 - t) * t**2 * c1 + t**3 * np.array([x1, y1])
+    return (
+        (1 - t) ** 3 * np.array(start) + 3 * (1 - t) ** 2 * t * c0 + 3 * (1 - t) * t**2 * c1 + t**3 * np.array([x1, y1])
+    )
 
 
 def ragged(lists):
