@@ -1,1 +1,1 @@
-"""Driving: OpenDRIVE maps compiled to lane graphs, a batched world on top of them, and what a policy sees of it."""
+"""A driving world of our own: OpenDRIVE maps compiled to lane graphs, and a batched simulator that runs on them."""
