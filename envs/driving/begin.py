@@ -12,7 +12,7 @@ from envs.driving.counter_random import choice
 from envs.driving.map_arrays import MapArrays, Records
 from envs.driving.occupancy import Scratch
 from envs.driving.records import Controller, Status
-from envs.driving.routes import random_lanes, sample_route
+from envs.driving.route_points import random_lanes, sample_route
 from envs.driving.spawning import CAR, SPAWN_TRIES, clear_actor, enter_traffic, enter_walker, make_traffic, set_looks
 
 EXTERNAL, RUNNING = int(Controller.EXTERNAL), int(Status.RUNNING)

@@ -27,7 +27,7 @@ FORECASTS = 5
 
 
 @kernel
-def follow_route(world: Records, ego: Records, route: Records, seconds: float) -> float:
+def follow_route(world: Records, ego: Records, route: Records) -> float:
     """Advance along the route, monotone, by arc length; returns how far the ego is from it, metres."""
     index = world.route_index
     best = (route[index].x - ego.x) ** 2 + (route[index].y - ego.y) ** 2
@@ -45,7 +45,6 @@ def follow_route(world: Records, ego: Records, route: Records, seconds: float) -
     world.route_offset = (ego.y - here.y) * cos - (ego.x - here.x) * sin
     turned = ego.heading - here.heading
     world.route_angle = math.atan2(math.sin(turned), math.cos(turned))
-    world.distance += ego.speed * seconds
     return math.sqrt(best)
 
 
@@ -202,11 +201,12 @@ def update_ego(
 ) -> None:
     """Set everything in the world's record that concerns the ego, after the actors have moved."""
     ego = actors[0]
+    world.distance += math.hypot(ego.x - before[0], ego.y - before[1])
     route_lane = route[world.route_index].lane if world.route_count > 0 else -1
     conditions = find_lane(world_map, world, ego, route_lane, scratch)
     events = cross_lines(world_map, world, ego, before, lights, parameters) | new_contact(world, actors)
     if world.route_count > 0:
-        if follow_route(world, ego, route, parameters.control_seconds) > parameters.deviation:
+        if follow_route(world, ego, route) > parameters.deviation:
             conditions |= DEVIATION
         if world.route_arc >= world.route_length - 1.0:
             conditions |= DONE
@@ -216,7 +216,7 @@ def update_ego(
         world.blocked_time += parameters.control_seconds
     else:
         world.blocked_time = 0.0
-    if world.blocked_time > parameters.blocked_seconds:
+    if world.blocked_time > parameters.blocked_seconds + 1e-6:
         conditions |= BLOCKED
     world.imminent_collision = 1 if collides_soon(actors, parameters.forecast_seconds) else 0
     events |= conditions & ~world.conditions

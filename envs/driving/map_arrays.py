@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.driving.compiled import kernel
+from envs.driving.errors import MapError
 from envs.driving.lane_graph import LaneGraph
 
 CELL = 5.0
@@ -186,10 +187,10 @@ def pack(graph: LaneGraph) -> MapArrays:
     """Pack ``graph`` for the kernels.
 
     Raises:
-        ValueError: a map without drivable lanes.
+        MapError: a map without drivable lanes.
     """
     if len(graph.lane_start) < 2 or len(graph.points) == 0:
-        raise ValueError("the map has no drivable lane; a world needs at least one")
+        raise MapError("the map has no drivable lane; a world needs at least one")
     points = _pack_points(graph)
     lanes = np.zeros(len(graph.lane_start) - 1, LANE)
     lanes["start"], lanes["stop"] = graph.lane_start[:-1], graph.lane_start[1:]

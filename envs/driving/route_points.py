@@ -1,8 +1,7 @@
-"""Routes: which lanes lead from here to there, and the way along them as points 1 m apart."""
+"""The way along the lanes of a route as points 1 m apart."""
 
 from __future__ import annotations
 
-import heapq
 import itertools
 
 import numpy as np
@@ -10,6 +9,7 @@ from numpy.typing import NDArray
 
 from envs.driving.compiled import kernel
 from envs.driving.counter_random import choice
+from envs.driving.errors import RouteError
 from envs.driving.lane_graph import LaneGraph
 from envs.driving.map_arrays import MapArrays, Records, place_at, project
 from envs.driving.records import ROUTE_POINT
@@ -18,65 +18,23 @@ SPACING = 1.0
 """Metres between two points of a route."""
 CHANGE_LENGTH = 20.0
 """A lane change stretches over this length, metres, or the whole lane if that is shorter."""
-CHANGE_COST = 30.0
-"""Metres of detour that a lane change is worth."""
 ROUTE_TURN = 41
 """Purpose of the random number that chooses the way of a random route."""
 
 
-class RouteError(ValueError):
-    """No way leads along the wanted lanes; the message names the lanes."""
-
-
-def neighbours(graph: LaneGraph, lane: int) -> list[tuple[int, float]]:
-    """Where one gets to from a lane, and what it costs: ``(lane, metres)``."""
-    start, stop = graph.successor_start[lane : lane + 2]
-    ways = [(int(other), float(graph.length[lane])) for other in graph.successors[start:stop]]
-    if graph.junction[lane] < 0:
-        ways += [(int(other), CHANGE_COST) for other in (graph.left[lane], graph.right[lane]) if other >= 0]
-    return ways
-
-
-def shortest_lanes(graph: LaneGraph, start: int, goal: int) -> list[int]:
-    """The shortest sequence of lanes from one to another, lane changes included (Dijkstra).
-
-    Raises:
-        RouteError: a lane that does not exist, or no connection.
-    """
-    for name, lane in (("start", start), ("goal", goal)):
-        if not 0 <= lane < len(graph.length):
-            raise RouteError(f"{name} lane {lane} does not exist; the map has lanes 0 to {len(graph.length) - 1}")
-    best, came_from, queue = {start: 0.0}, {start: -1}, [(0.0, start)]
-    while queue:
-        cost, lane = heapq.heappop(queue)
-        if lane == goal:
-            lanes = [goal]
-            while came_from[lanes[-1]] >= 0:
-                lanes.append(came_from[lanes[-1]])
-            return lanes[::-1]
-        if cost > best[lane]:
-            continue
-        for other, metres in neighbours(graph, lane):
-            if cost + metres < best.get(other, np.inf):
-                best[other], came_from[other] = cost + metres, lane
-                heapq.heappush(queue, (cost + metres, other))
-    raise RouteError(
-        f"no way leads from lane {start} (key {graph.lane_key[start].tolist()}) to lane {goal} "
-        f"(key {graph.lane_key[goal].tolist()}); {len(best)} of {len(graph.length)} lanes can be reached from the start"
-    )
-
-
 def check_connected(graph: LaneGraph, lanes: list[int]) -> None:
-    """See that each lane of a route leads to the next one.
+    """See that each lane of a route leads to the next one: to its end, or, outside of junctions, beside it.
 
     Raises:
         RouteError: two lanes that are not connected, or a lane that does not exist.
     """
     for lane in lanes:
-        if not 0 <= lane < len(graph.length):
-            raise RouteError(f"lane {lane} does not exist; the map has lanes 0 to {len(graph.length) - 1}")
+        if not 0 <= lane < graph.lanes:
+            raise RouteError(f"there is no lane {lane}; the map has the lanes 0 to {graph.lanes - 1}")
     for place, (lane, following) in enumerate(itertools.pairwise(lanes)):
-        ways = [other for other, _ in neighbours(graph, lane)]
+        ways = graph.successors_of(lane).tolist()
+        if graph.junction[lane] < 0:
+            ways += [int(other) for other in (graph.left[lane], graph.right[lane]) if other >= 0]
         if following not in ways:
             raise RouteError(
                 f"entries {place} and {place + 1} of the route are not connected: from lane {lane} "

@@ -7,10 +7,6 @@ from dataclasses import dataclass
 from envs.driving.records import Controller, Kind
 
 
-class SpawnError(ValueError):
-    """An actor cannot be put where it was asked for; the message names world, place and what stands there."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Spawn:
     """An actor at a chosen place."""

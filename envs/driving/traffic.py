@@ -172,11 +172,11 @@ def pursuit_angle(world_map: MapArrays, world: Records, actor: Records) -> float
         arc, lane_number, leg = arc - world_map.lanes[lane_number].length, following, leg + 1
     x, y, _ = place_at(world_map, lane_number, arc)
     dx, dy = x - actor.x, y - actor.y
-    cos, sin = math.cos(actor.heading), math.sin(actor.heading)
-    left = dy * cos - dx * sin
+    course = actor.heading + math.atan(0.5 * math.tan(actor.wheel))  # where the centre goes: half-way between the axles
+    left = dy * math.cos(course) - dx * math.sin(course)
     bend = 2.0 * left / max(dx * dx + dy * dy, 1e-6)
     axle = axle_distance(actor)
-    slip = math.asin(min(max(axle * bend, -0.9), 0.9))  # of the centre, half-way between the axles
+    slip = math.asin(min(max(axle * bend, -0.9), 0.9))
     return min(max(math.atan(2.0 * math.tan(slip)), -1.0), 1.0)
 
 

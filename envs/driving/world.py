@@ -26,15 +26,16 @@ from numpy.typing import NDArray
 from envs.driving.advance import advance, remember
 from envs.driving.begin import begin_ego, populate
 from envs.driving.ego_events import update_ego
+from envs.driving.errors import RouteError, SpawnError
 from envs.driving.lane_graph import LaneGraph
 from envs.driving.lights import GREEN, set_lights
 from envs.driving.map_arrays import Records, pack
 from envs.driving.occupancy import make_scratch
 from envs.driving.parameters import WorldParameters
 from envs.driving.records import ACTOR, PAST, ROUTE_POINT, WORLD, Controller, Kind, Status
-from envs.driving.routes import RouteError, check_connected, route_points
+from envs.driving.route_points import check_connected, route_points
 from envs.driving.spawning import clear_actor, occupant, set_looks
-from envs.driving.start import Spawn, SpawnError, Start
+from envs.driving.start import Spawn, Start
 from vlarl.env_protocol import ActionError
 
 
@@ -64,7 +65,8 @@ class DrivingWorlds:
         route_metres: room for routes up to this length.
 
     Raises:
-        ValueError: a map without lanes, or sizes below 1.
+        MapError: a map without lanes.
+        ValueError: sizes below 1.
     """
 
     def __init__(
@@ -130,10 +132,11 @@ class DrivingWorlds:
                     f"world {w}: at step {self.worlds['step'][w]} its control was steer {steer}, pedal {pedal}; "
                     "finite numbers of [-1, 1] are needed. The world stands still until it is reset.",
                 )
-        ego = self.actors[:, 0]
-        steer, pedal = np.clip(np.nan_to_num(actions), -1.0, 1.0).T
-        ego["steer_command"] = steer
-        ego["throttle_command"], ego["brake_command"] = np.maximum(pedal, 0.0), np.maximum(-pedal, 0.0)
+        running = self.worlds["status"] == Status.RUNNING
+        steer, pedal = np.clip(actions[running], -1.0, 1.0).T
+        self.actors["steer_command"][running, 0] = steer
+        self.actors["throttle_command"][running, 0] = np.maximum(pedal, 0.0)
+        self.actors["brake_command"][running, 0] = np.maximum(-pedal, 0.0)
         self.advance()
 
     def advance(self) -> None:

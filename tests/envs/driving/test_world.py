@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from envs.driving.errors import MapError, SpawnError
 from envs.driving.records import Controller, Kind, Status
-from envs.driving.start import Spawn, SpawnError, Start
+from envs.driving.start import Spawn, Start
 from envs.driving.world import DrivingWorlds
 from tests.envs.driving.small_maps import crossing, straight_road
 from vlarl.env_protocol import ActionError
@@ -113,7 +114,7 @@ def test_wrong_shape_of_the_controls_is_the_callers_mistake():
             Start(seed=0, route=(0, 2)),
             r"entries 0 and 1 of the route are not connected: from lane 0 .* gets to lanes \[1\]",
         ),
-        (Start(seed=0, route=(9,)), "lane 9 does not exist; the map has lanes 0 to 2"),
+        (Start(seed=0, route=(9,)), "there is no lane 9; the map has the lanes 0 to 2"),
         (Start(seed=0, route=(0,), first_arc=399.5), "shorter than 1 m"),
         (Start(seed=0, route=(0,), traffic=9), "10 actors are wanted .*, 5 slots are there"),
         (Start(seed=0, route=(0,), spawns=(Spawn(x=90.0, y=0.0, controller=Controller.TRAFFIC),)), "counts only"),
@@ -170,7 +171,7 @@ def test_actors_have_ids_and_sizes_a_client_can_use():
 def test_a_map_without_lanes_is_refused():
     graph = straight_road()
     empty = type(graph)(**{**graph.__dict__, "lane_start": np.zeros(1, np.int32), "points": np.zeros((0, 2))})
-    with pytest.raises(ValueError, match="no drivable lane"):
+    with pytest.raises(MapError, match="no drivable lane"):
         DrivingWorlds(empty, worlds=1, actors=1)
     with pytest.raises(ValueError, match="worlds=0"):
         DrivingWorlds(graph, worlds=0, actors=1)
