@@ -55,7 +55,10 @@ def settle_on_lane(world_map: MapArrays, world: Records, actor: Records) -> None
 
 @kernel
 def move_actors(world_map: MapArrays, world: Records, actors: Records, parameters: Records) -> None:
-    """Integrate all actors of one world over a control step."""
+    """Integrate all actors of one world over a control step.
+
+    Only external vehicles need substeps: their actuators lag. What others have decided is constant over the step.
+    """
     substeps = int(parameters.substeps)
     seconds = parameters.control_seconds / substeps
     for index in range(len(actors)):
@@ -63,17 +66,16 @@ def move_actors(world_map: MapArrays, world: Records, actors: Records, parameter
         if actor.active == 0:
             continue
         before = actor.speed
-        for _ in range(substeps):
-            if actor.controller == EXTERNAL:
+        if actor.controller == EXTERNAL:
+            for _ in range(substeps):
                 drive_external(actor, seconds, parameters)
-            elif actor.controller == TRAFFIC:
-                axle = axle_distance(actor)
-                move(actor, actor.drive, actor.wheel, axle, axle, seconds)
-            elif actor.controller == WALKER:
-                walk(actor, seconds)
-        actor.acceleration = (actor.speed - before) / parameters.control_seconds
-        if actor.controller == TRAFFIC:
+        elif actor.controller == TRAFFIC:
+            axle = axle_distance(actor)
+            move(actor, actor.drive, actor.wheel, axle, axle, parameters.control_seconds)
             settle_on_lane(world_map, world, actor)
+        elif actor.controller == WALKER:
+            walk(actor, parameters.control_seconds)
+        actor.acceleration = (actor.speed - before) / parameters.control_seconds
 
 
 @kernel
@@ -105,7 +107,7 @@ def advance_world(
         if actor.active == 0:
             continue
         if actor.controller == TRAFFIC:
-            actor.drive, actor.wheel = decide(world_map, world, actor, index, lights, scratch, parameters)
+            actor.drive, actor.wheel = decide(world_map, world, actors, index, lights, scratch, parameters)
         elif actor.controller == WALKER:
             decide_walk(actors, index, world, parameters)
     clear(scratch)

@@ -13,7 +13,16 @@ from envs.driving.map_arrays import MapArrays, Records
 from envs.driving.occupancy import Scratch
 from envs.driving.records import Controller, Status
 from envs.driving.route_points import random_lanes, sample_route
-from envs.driving.spawning import CAR, SPAWN_TRIES, clear_actor, enter_traffic, enter_walker, make_traffic, set_looks
+from envs.driving.spawning import (
+    CAR,
+    SPAWN_TRIES,
+    clear_actor,
+    enter_obstacle,
+    enter_traffic,
+    enter_walker,
+    make_traffic,
+    set_looks,
+)
 
 EXTERNAL, RUNNING = int(Controller.EXTERNAL), int(Status.RUNNING)
 START_PLACE = 91
@@ -33,7 +42,7 @@ def clear_world(world: Records, seed: np.uint64) -> None:
     world.route_offset, world.route_angle, world.outside_arc, world.distance = 0.0, 0.0, 0.0, 0.0
     world.blocked_time, world.off_road_fraction, world.speed_limit = 0.0, 0.0, 0.0
     world.outside_lanes, world.imminent_collision, world.events, world.conditions = 0, 0, 0, 0
-    world.contact, world.lane, world.served_stop = -1, -1, -1
+    world.contact, world.lane, world.cut_ins = -1, -1, 0.0
     for number in range(len(world.counts)):
         world.counts[number] = 0
 
@@ -103,15 +112,20 @@ def populate(
     first: int,
     traffic: int,
     pedestrians: int,
+    obstacles: int,
     red_runners: float,
     jaywalkers: float,
+    route: Records,
     scratch: Scratch,
 ) -> int:
-    """Fill the slots from ``first`` on with traffic, then pedestrians; returns how many vehicles found a place.
+    """Fill the slots from ``first`` on with obstacles, traffic and pedestrians; how many vehicles found a place.
 
-    Vehicles without a place enter later.
+    Vehicles without a place enter later, obstacles without one do not.
     """
     placed = 0
+    for index in range(first, first + obstacles):
+        enter_obstacle(world_map, world, actors, index, route)
+    first += obstacles
     for index in range(first, first + traffic):
         make_traffic(world, actors[index], red_runners)
         if enter_traffic(world_map, world, actors, index, EGO_FREE, SPAWN_TRIES):

@@ -200,7 +200,7 @@ def render(
         images[3:] = 0
         draw_route(images[1], frame, worlds[w], routes[w])
         draw_actors(images, frame, actors[w])
-        draw_stops(images, frame, world_map, lights[w], lights_left[w], worlds[w].served_stop)
+        draw_stops(images, frame, world_map, lights[w], lights_left[w], actors[w, 0].served_stop)
         draw_speed_signs(images[7], frame, layers.speed_signs)
         if with_shoulders:
             draw_shoulders(images[9], frame, layers)

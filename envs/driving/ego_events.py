@@ -113,6 +113,8 @@ def find_lane(world_map: MapArrays, world: Records, ego: Records, route_lane: in
             nearest, world.lane, lane_arc, ego.offset = rank, lane, arc, offset
     world.outside_lanes = 0 if allowed else 1
     ego.lane, ego.arc = world.lane, lane_arc
+    if found > 0:
+        ego.z = world_map.points[scratch.near_point[0]].z
     conditions = WRONG_WAY if covered and not allowed else 0
     if world.lane >= 0:
         world.speed_limit = world_map.lanes[world.lane].speed_limit
@@ -148,12 +150,12 @@ def cross_lines(
         if abs(side) > stop.half_width or math.cos(ego.heading) * stop.cos + math.sin(ego.heading) * stop.sin < 0.0:
             continue
         if stop.kind == STOP_SIGN and -parameters.stop_zone < now < 0.0 and ego.speed < parameters.stop_speed:
-            world.served_stop = place
+            ego.served_stop = place
         if now >= 0.0 and (old_x - stop.x) * stop.cos + (old_y - stop.y) * stop.sin < 0.0:
             if stop.kind == STOP_SIGN:
-                if world.served_stop != place:
+                if ego.served_stop != place:
                     events |= RAN_STOP
-                world.served_stop = -1
+                ego.served_stop = -1
             elif lights[place] == RED:
                 events |= RAN_RED
     return events

@@ -14,6 +14,8 @@ from envs.driving.map_arrays import MapArrays, Records
 from envs.driving.occupancy import TRAFFIC, Scratch
 from envs.driving.traffic import STOP_SIGN, is_red, must_stop_for_light, next_lane
 
+EGO_PATIENCE = 8.0
+"""For so many seconds of standing traffic leaves an ego its turn."""
 EGO_SECONDS = 2.5
 """Traffic leaves the junction to an ego that enters it within this time."""
 ROOM = 3.0
@@ -130,8 +132,11 @@ def update_grant(
 
 @kernel
 def ego_claim(world_map: MapArrays, world: Records, ego: Records, route: Records, lights: NDArray[np.int8]) -> int:
-    """The junction lane of the ego's route that it will enter shortly, -1: none."""
-    if ego.active == 0 or ego.speed < 1.0 or world.route_count == 0:
+    """The junction lane of the ego's route that it will enter shortly, -1: none.
+
+    One that stands claims its turn as well, but not for longer than ``EGO_PATIENCE``: others must get through.
+    """
+    if ego.active == 0 or world.blocked_time > EGO_PATIENCE or world.route_count == 0:
         return -1
     here = route[world.route_index].lane
     ahead = min(world.route_index + int(5.0 + EGO_SECONDS * ego.speed), world.route_count - 1)

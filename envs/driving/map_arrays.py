@@ -24,6 +24,8 @@ POINT = np.dtype(
         ("y", np.float64),
         ("z", np.float64),
         ("heading", np.float64),
+        ("cos", np.float64),  # of the heading
+        ("sin", np.float64),
         ("arc", np.float64),
         ("half_width", np.float64),
         ("speed", np.float64),  # traffic's wanted speed here: limit, curves and what comes next
@@ -39,6 +41,7 @@ LANE = np.dtype(
         ("stop", np.int32),
         ("length", np.float64),
         ("speed_limit", np.float64),
+        ("turn", np.float64),  # how far the lane bends to the left in all, radians
         ("junction", np.int32),
         ("left", np.int32),
         ("right", np.int32),
@@ -120,6 +123,7 @@ def _pack_points(graph: LaneGraph) -> Records:
     points = np.zeros(len(graph.points), POINT)
     points["x"], points["y"] = graph.points.T
     points["z"], points["heading"], points["arc"] = graph.elevation, graph.heading, graph.arc
+    points["cos"], points["sin"] = np.cos(graph.heading), np.sin(graph.heading)
     points["half_width"] = graph.width / 2.0
     counts = np.diff(graph.lane_start)
     points["lane"] = np.repeat(np.arange(len(counts)), counts)
@@ -196,6 +200,8 @@ def pack(graph: LaneGraph) -> MapArrays:
     lanes["start"], lanes["stop"] = graph.lane_start[:-1], graph.lane_start[1:]
     for name in ("length", "speed_limit", "junction", "left", "right", "opposite"):
         lanes[name] = getattr(graph, name)
+    turn = graph.heading[graph.lane_start[1:] - 1] - graph.heading[graph.lane_start[:-1]]
+    lanes["turn"] = np.arctan2(np.sin(turn), np.cos(turn))
     for name in ("successor", "conflict"):
         start = getattr(graph, f"{name}_start")
         lanes[f"{name}_start"], lanes[f"{name}_stop"] = start[:-1], start[1:]
@@ -233,26 +239,29 @@ def locate(points: Records, start: int, stop: int, length: float, arc: float) ->
 
 
 @kernel
-def place_at(world_map: MapArrays, lane_number: int, arc: float) -> tuple[float, float, float]:
-    """x, y and heading at ``arc`` of a lane; beyond its ends straight on."""
+def place_at(world_map: MapArrays, lane_number: int, arc: float) -> tuple[float, float]:
+    """The place (x, y) at ``arc`` of a lane; beyond its ends straight on."""
     points, lane = world_map.points, world_map.lanes[lane_number]
     i = locate(points, lane.start, lane.stop, lane.length, arc)
-    here = points[i]
-    ahead = arc - here.arc
-    if i + 1 < lane.stop:
-        following = points[i + 1]
-        span = following.arc - here.arc
-        share = ahead / span if span > 0.0 else 0.0
-        if 0.0 <= share <= 1.0:
-            turn = np.arctan2(np.sin(following.heading - here.heading), np.cos(following.heading - here.heading))
-            return (
-                here.x + share * (following.x - here.x),
-                here.y + share * (following.y - here.y),
-                here.heading + share * turn,
-            )
-        if share > 1.0:
-            here, ahead = following, arc - following.arc
-    return here.x + ahead * np.cos(here.heading), here.y + ahead * np.sin(here.heading), here.heading
+    here, following = points[i], points[min(i + 1, lane.stop - 1)]
+    ahead, span = arc - here.arc, following.arc - here.arc
+    if 0.0 <= ahead <= span and span > 0.0:
+        share = ahead / span
+        return here.x + share * (following.x - here.x), here.y + share * (following.y - here.y)
+    if ahead > span:
+        here, ahead = following, arc - following.arc
+    return here.x + ahead * here.cos, here.y + ahead * here.sin
+
+
+@kernel
+def heading_at(world_map: MapArrays, lane_number: int, arc: float) -> float:
+    """Direction of travel at ``arc`` of a lane, radians."""
+    points, lane = world_map.points, world_map.lanes[lane_number]
+    i = locate(points, lane.start, lane.stop, lane.length, arc)
+    here, following = points[i], points[min(i + 1, lane.stop - 1)]
+    turn = np.arctan2(np.sin(following.heading - here.heading), np.cos(following.heading - here.heading))
+    share = (arc - here.arc) / max(following.arc - here.arc, 1e-9)
+    return here.heading + min(max(share, 0.0), 1.0) * turn
 
 
 @kernel
@@ -268,6 +277,5 @@ def project(world_map: MapArrays, lane_number: int, arc: float, x: float, y: flo
                 break
             best, i = distance, i + step
     here = points[i]
-    cos, sin = np.cos(here.heading), np.sin(here.heading)
     dx, dy = x - here.x, y - here.y
-    return here.arc + dx * cos + dy * sin, dy * cos - dx * sin, i
+    return here.arc + dx * here.cos + dy * here.sin, dy * here.cos - dx * here.sin, i

@@ -11,11 +11,15 @@ from envs.driving.compiled import kernel
 from envs.driving.map_arrays import CELL, MapArrays, Records, project
 from envs.driving.records import Controller
 
-TRAFFIC = int(Controller.TRAFFIC)
+TRAFFIC, WALKER = int(Controller.TRAFFIC), int(Controller.WALKER)
 LANES_EACH = 32
 """An actor that is not bound to a lane is entered on at most this many (lanes overlap within junctions)."""
 CORRIDOR = 1.3
 """Half of what traffic needs of its lane, metres."""
+STILL_BESIDE = 0.8
+"""A vehicle that is off its lane's centre by more counts as on the lane beside too, metres."""
+STEP_OUT_SECONDS = 2.0
+"""A pedestrian counts as on a lane already if it will be within this time."""
 
 ENTRY = np.dtype(
     [
@@ -112,7 +116,7 @@ def add_entry(scratch: Scratch, lane: int, actor: int, arc: float, half: float, 
 
 @kernel
 def enter_free_actor(world_map: MapArrays, actor: Records, index: int, scratch: Scratch) -> None:
-    """Enter an actor that is bound to no lane on every lane whose corridor its box reaches into."""
+    """Enter an actor that is bound to no lane on every lane whose corridor its box reaches into, or soon will."""
     for k in range(lanes_near(world_map, actor.x, actor.y, CELL, scratch)):
         point = world_map.points[scratch.near_point[k]]
         lane = world_map.lanes[point.lane]
@@ -120,9 +124,23 @@ def enter_free_actor(world_map: MapArrays, actor: Records, index: int, scratch: 
         cos, sin = np.cos(actor.heading - point.heading), np.sin(actor.heading - point.heading)
         along = abs(cos) * actor.half_length + abs(sin) * actor.half_width
         across = abs(sin) * actor.half_length + abs(cos) * actor.half_width
-        if arc < -along or arc > lane.length + along or abs(offset) - across > min(point.half_width, CORRIDOR):
+        corridor = min(point.half_width, CORRIDOR)
+        drift = actor.speed * sin * STEP_OUT_SECONDS if actor.controller == WALKER else 0.0
+        if arc < -along or arc > lane.length + along:
+            continue
+        if offset - across + min(drift, 0.0) > corridor or offset + across + max(drift, 0.0) < -corridor:
             continue
         add_entry(scratch, point.lane, index, arc, along, actor.speed * cos)
+
+
+@kernel
+def enter_beside(world_map: MapArrays, actor: Records, index: int, scratch: Scratch) -> None:
+    """Enter a vehicle that is changing lanes on the lane that it comes from too."""
+    lane = world_map.lanes[actor.lane]
+    beside = lane.left if actor.offset > 0.0 else lane.right
+    if beside >= 0:
+        arc, _, _ = project(world_map, beside, actor.arc, actor.x, actor.y)
+        add_entry(scratch, beside, index, arc, actor.half_length, actor.speed)
 
 
 @kernel
@@ -134,6 +152,8 @@ def fill(world_map: MapArrays, actors: Records, scratch: Scratch) -> None:
             continue
         if actor.controller == TRAFFIC:
             add_entry(scratch, actor.lane, index, actor.arc, actor.half_length, actor.speed)
+            if abs(actor.offset) > STILL_BESIDE:
+                enter_beside(world_map, actor, index, scratch)
         else:
             enter_free_actor(world_map, actor, index, scratch)
 

@@ -25,7 +25,7 @@ class TrafficModel:
     """To the vehicle ahead, seconds."""
     standstill_gap: float = 2.0
     """Bumper to bumper, metres."""
-    green_seconds: float = 12.0
+    green_seconds: float = 10.0
     yellow_seconds: float = 3.0
     red_seconds: float = 2.0
     """All lights of the junction red, between two phases."""
@@ -63,7 +63,7 @@ class WorldParameters:
     control_seconds: float = 0.1
     """Between two decisions."""
     substeps: int = 2
-    """Physics steps per control step."""
+    """Physics steps per control step, of externally driven vehicles."""
     vehicle: VehicleModel = field(default_factory=VehicleModel)
     traffic: TrafficModel = field(default_factory=TrafficModel)
     criteria: Criteria = field(default_factory=Criteria)

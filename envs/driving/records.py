@@ -146,7 +146,7 @@ WORLD = np.dtype(
         ("contact", np.int32),  # actor that the ego touches, -1
         ("lane", np.int32),  # of the ego, along its direction, -1
         ("speed_limit", np.float64),  # at the ego, m/s
-        ("served_stop", np.int32),
+        ("cut_ins", np.float64),  # how likely a vehicle cuts in front of the ego, per chance
     ],
     align=True,
 )

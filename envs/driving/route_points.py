@@ -11,7 +11,7 @@ from envs.driving.compiled import kernel
 from envs.driving.counter_random import choice
 from envs.driving.errors import RouteError
 from envs.driving.lane_graph import LaneGraph
-from envs.driving.map_arrays import MapArrays, Records, place_at, project
+from envs.driving.map_arrays import MapArrays, Records, heading_at, place_at, project
 from envs.driving.records import ROUTE_POINT
 
 SPACING = 1.0
@@ -89,16 +89,16 @@ def sample_route(
                 arc, place = arc - length, place + 1
                 lane = lanes[place]
                 continue
-            x, y, heading = place_at(world_map, lane, arc)
-            count = _append(route, count, x, y, heading, lane)
+            x, y = place_at(world_map, lane, arc)
+            count = _append(route, count, x, y, heading_at(world_map, lane, arc), lane)
             arc += SPACING
             continue
         target = lanes[place + 1]
         begin, span = arc, max(min(CHANGE_LENGTH, length - arc), 1.0)
         while count < len(route) and arc < begin + span:
-            x, y, heading = place_at(world_map, lane, arc)
+            x, y = place_at(world_map, lane, arc)
             beside, _, _ = project(world_map, target, arc, x, y)
-            target_x, target_y, _ = place_at(world_map, target, beside)
+            target_x, target_y = place_at(world_map, target, beside)
             share = (arc - begin) / span
             share = share * share * (3.0 - 2.0 * share)
             count = _append(
@@ -106,11 +106,11 @@ def sample_route(
                 count,
                 x + share * (target_x - x),
                 y + share * (target_y - y),
-                heading,
+                heading_at(world_map, lane, arc),
                 target if share >= 0.5 else lane,
             )
             arc += SPACING
-        x, y, _ = place_at(world_map, lane, arc)
+        x, y = place_at(world_map, lane, arc)
         arc, _, _ = project(world_map, target, arc, x, y)
         lane, place = target, place + 1
     return count

@@ -7,17 +7,20 @@ import math
 from envs.driving.collisions import actors_overlap
 from envs.driving.compiled import kernel
 from envs.driving.counter_random import choice, uniform
-from envs.driving.map_arrays import CELL, MapArrays, Records, place_at, project
+from envs.driving.map_arrays import CELL, MapArrays, Records, heading_at, place_at, project
 from envs.driving.occupancy import Scratch, lanes_near
 from envs.driving.records import Controller, Kind
 
 CAR, TRUCK, BICYCLE, PEDESTRIAN = int(Kind.CAR), int(Kind.TRUCK), int(Kind.BICYCLE), int(Kind.PEDESTRIAN)
+OBSTACLE = int(Kind.OBSTACLE)
 TRAFFIC, WALKER = int(Controller.TRAFFIC), int(Controller.WALKER)
 PLACE, LOOKS, WALK_PLACE, WALK_LOOKS = 51, 61, 71, 81
 """Purposes of random numbers; each has ten of its own."""
 SPAWN_TRIES = 30
 FREE_AHEAD = 8.0
 """Traffic is put so far from others that this many metres stay free, besides both half lengths."""
+OBSTACLE_FROM = 30.0
+"""Obstacles keep this far from both ends of the route, metres."""
 KERB = 0.8
 """Pedestrians wait this far beside the road, metres."""
 WIDEST_ROAD = 40
@@ -26,10 +29,10 @@ WIDEST_ROAD = 40
 
 @kernel
 def set_looks(actor: Records, kind: int) -> None:
-    """Give an actor the size of its kind (medians of CARLA's catalogue, rounded)."""
+    """Give an actor the size of its kind; a truck is a van of 6 m."""
     actor.kind = kind
     if kind == TRUCK:
-        actor.half_length, actor.half_width, actor.height = 4.0, 1.25, 3.2
+        actor.half_length, actor.half_width, actor.height = 3.0, 1.15, 2.6
     elif kind == BICYCLE:
         actor.half_length, actor.half_width, actor.height = 0.85, 0.35, 1.7
     elif kind == PEDESTRIAN:
@@ -78,7 +81,8 @@ def far_from_all(actors: Records, index: int, ego_distance: float) -> bool:
 @kernel
 def put_on_lane(world_map: MapArrays, actor: Records, lane: int, arc: float) -> None:
     """Place an actor on a lane's centre."""
-    actor.x, actor.y, actor.heading = place_at(world_map, lane, arc)
+    actor.x, actor.y = place_at(world_map, lane, arc)
+    actor.heading = heading_at(world_map, lane, arc)
     actor.lane, actor.arc, actor.offset = lane, arc, 0.0
 
 
@@ -119,6 +123,27 @@ def make_traffic(world: Records, actor: Records, red_runners: float) -> None:
     actor.speed_factor = 0.8 + 0.3 * uniform(world.seed, 0, actor.id, LOOKS + 2)
     if actor.kind == BICYCLE:
         actor.speed_factor *= 0.45
+
+
+@kernel
+def enter_obstacle(world_map: MapArrays, world: Records, actors: Records, index: int, route: Records) -> None:
+    """Leave something the size of a car on the ego's route: from well within its lane to half beside it."""
+    obstacle = actors[index]
+    set_looks(obstacle, OBSTACLE)
+    clear_actor(obstacle)
+    for attempt in range(SPAWN_TRIES):
+        point = route[choice(world.seed, attempt, obstacle.id, PLACE, world.route_count)]
+        lane = world_map.lanes[point.lane]
+        if lane.junction >= 0 or not OBSTACLE_FROM < point.arc < world.route_length - OBSTACLE_FROM:
+            continue
+        side = 1.0 if uniform(world.seed, attempt, obstacle.id, PLACE + 1) < 0.5 else -1.0
+        offset = side * (0.5 + 1.5 * uniform(world.seed, attempt, obstacle.id, PLACE + 2))
+        obstacle.x = point.x - offset * math.sin(point.heading)
+        obstacle.y = point.y + offset * math.cos(point.heading)
+        obstacle.heading = point.heading
+        if far_from_all(actors, index, OBSTACLE_FROM):
+            obstacle.active = 1
+            return
 
 
 @kernel

@@ -42,5 +42,9 @@ class Start:
     """Share of the vehicles that ignore traffic lights."""
     jaywalkers: float = 0.0
     """Share of the pedestrians that cross anywhere without looking."""
+    obstacles: int = 0
+    """Things the size of a car left on the ego's route."""
+    cut_ins: float = 0.0
+    """How likely a vehicle beside and a little ahead of the ego takes its lane, each second."""
     spawns: tuple[Spawn, ...] = ()
     """Further actors, from slot 1 on."""

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from envs.driving.compiled import kernel
 from envs.driving.counter_random import choice
+from envs.driving.lane_changes import consider_lane_change
 from envs.driving.lights import GREEN, RED, YELLOW
 from envs.driving.map_arrays import MapArrays, Records, locate, place_at
 from envs.driving.occupancy import Scratch
@@ -21,6 +22,8 @@ from envs.driving.records import Lamp
 TURN = 21
 """Purpose of the random number that chooses a successor lane."""
 STOP_SIGN = 1
+CHANGE_REACH = 3.0
+"""Steering looks this much further ahead in a lane change, metres, and one second."""
 LINE_MARGIN = 0.5
 """Traffic halts this far before a stop line, metres."""
 MERGE_LENGTH = 6.0
@@ -161,23 +164,42 @@ def look_ahead(
 
 
 @kernel
+def wheel_towards(ahead: float, left: float, front: float, rear: float) -> float:
+    """Wheel angle for which the centre of a bicycle moves on a circle through a point of its own frame.
+
+    The circle leaves along the course, which is the heading plus the slip s that the wheel angle itself causes:
+    sin(s) / rear = 2 sin(a - s) / d for a point at distance d and angle a. That gives
+    tan(s) = g left / (d + g ahead) with g = 2 rear / d.
+
+    Args:
+        ahead: metres.
+        left: metres.
+        front: front axle ahead of the centre, metres.
+        rear: rear axle behind the centre, metres.
+    """
+    distance = max(math.sqrt(ahead * ahead + left * left), 1e-3)
+    gain = 2.0 * rear / distance
+    slip = gain * left / max(distance + gain * ahead, 0.1 * distance)
+    return min(max(math.atan((front + rear) / rear * slip), -1.0), 1.0)
+
+
+@kernel
 def pursuit_angle(world_map: MapArrays, world: Records, actor: Records) -> float:
     """Wheel angle that leads the centre back to its way on an arc through a point ahead."""
-    reach = max(4.0, 0.8 * actor.speed)
+    reach = max(3.0, 0.5 * actor.speed)
+    if abs(actor.offset) > 0.5:
+        reach += CHANGE_REACH + actor.speed  # back to the centre gently: it is changing lanes
     lane_number, leg, arc = actor.lane, actor.leg, actor.arc + reach
     while arc > world_map.lanes[lane_number].length:
         following = next_lane(world_map, world.seed, actor.id, leg, lane_number)
         if following < 0:
             break
         arc, lane_number, leg = arc - world_map.lanes[lane_number].length, following, leg + 1
-    x, y, _ = place_at(world_map, lane_number, arc)
+    x, y = place_at(world_map, lane_number, arc)
+    cos, sin = math.cos(actor.heading), math.sin(actor.heading)
     dx, dy = x - actor.x, y - actor.y
-    course = actor.heading + math.atan(0.5 * math.tan(actor.wheel))  # where the centre goes: half-way between the axles
-    left = dy * math.cos(course) - dx * math.sin(course)
-    bend = 2.0 * left / max(dx * dx + dy * dy, 1e-6)
     axle = axle_distance(actor)
-    slip = math.asin(min(max(axle * bend, -0.9), 0.9))
-    return min(max(math.atan(2.0 * math.tan(slip)), -1.0), 1.0)
+    return wheel_towards(dx * cos + dy * sin, dy * cos - dx * sin, axle, axle)
 
 
 @kernel
@@ -197,9 +219,7 @@ def turn_lamp(world_map: MapArrays, world: Records, actor: Records) -> int:
         number = next_lane(world_map, world.seed, actor.id, actor.leg, actor.lane)
         if number < 0 or world_map.lanes[number].junction < 0:
             return 0
-    turning = world_map.lanes[number]
-    angle = world_map.points[turning.stop - 1].heading - world_map.points[turning.start].heading
-    angle = math.atan2(math.sin(angle), math.cos(angle))
+    angle = world_map.lanes[number].turn
     return LEFT_LAMP if angle > TURN_ANGLE else RIGHT_LAMP if angle < -TURN_ANGLE else 0
 
 
@@ -220,22 +240,25 @@ def serve_stop_signs(world_map: MapArrays, actor: Records, parameters: Records) 
 def decide(
     world_map: MapArrays,
     world: Records,
-    actor: Records,
+    actors: Records,
     index: int,
     lights: NDArray[np.int8],
     scratch: Scratch,
     parameters: Records,
 ) -> tuple[float, float]:
     """Acceleration [m/s^2] and wheel angle [rad] of a traffic vehicle for the coming control step."""
+    actor = actors[index]
     serve_stop_signs(world_map, actor, parameters)
     actor.gap = np.inf
     strongest = look_ahead(world_map, world, actor, index, lights, scratch, parameters)
     lane = world_map.lanes[actor.lane]
     here = world_map.points[locate(world_map.points, lane.start, lane.stop, lane.length, actor.arc)]
-    acceleration = idm_acceleration(actor.speed, here.speed * actor.speed_factor, strongest, parameters)
+    wanted = here.speed * actor.speed_factor
+    acceleration = idm_acceleration(actor.speed, wanted, strongest, parameters)
     actor.lamps = turn_lamp(world_map, world, actor)
     if acceleration < -0.5 or actor.speed < 0.1:
         actor.lamps |= BRAKE_LAMP
+    consider_lane_change(world_map, world, actors, index, wanted, scratch)
     return acceleration, pursuit_angle(world_map, world, actor)
 
 

@@ -16,6 +16,8 @@ LOOK_SECONDS = 4.0
 """A careful pedestrian does not step in front of a vehicle that gets there within this time."""
 CLEAR = 3.0
 """Metres that such a vehicle must keep from the way across."""
+NEAR = 8.0
+"""Nor does it in front of a moving vehicle that is so near already, wherever it heads."""
 
 
 @kernel
@@ -33,7 +35,8 @@ def vehicle_comes(actors: Records, walker: Records) -> bool:
             dy = actor.y + seconds * actor.velocity_y - walker.home_y
             along = (dx * ax + dy * ay) / way
             across = abs(dy * ax - dx * ay) / way
-            if -CLEAR < along < way + CLEAR and across < CLEAR + actor.half_length:
+            clear = NEAR if tick == 0 else CLEAR  # whatever is near may turn
+            if -clear < along < way + clear and across < clear + actor.half_length:
                 return True
     return False
 

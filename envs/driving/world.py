@@ -230,7 +230,7 @@ class DrivingWorlds:
         )
 
     def _begin(self, w: int, start: Start) -> None:
-        needed = 1 + len(start.spawns) + start.traffic + start.pedestrians
+        needed = 1 + len(start.spawns) + start.obstacles + start.traffic + start.pedestrians
         if needed > self.actors.shape[1]:
             raise SpawnError(f"{needed} actors are wanted (the ego included), {self.actors.shape[1]} slots are there")
         route, count = self.routes[w], 0
@@ -246,6 +246,7 @@ class DrivingWorlds:
         begin_ego(self.map, world, actors, route, count, seed, start.route_metres, start.speed)
         for index, spawn in enumerate(start.spawns, start=1):
             self.spawn(w, index, spawn)
+        world["cut_ins"] = start.cut_ins
         scratch = self._scratch[0]
         first = 1 + len(start.spawns)
         populate(
@@ -255,8 +256,10 @@ class DrivingWorlds:
             first,
             start.traffic,
             start.pedestrians,
+            start.obstacles,
             start.red_runners,
             start.jaywalkers,
+            route,
             scratch,
         )
         set_lights(self.map, world, self.parameters, self.lights[w], self.lights_left[w])

@@ -110,12 +110,12 @@ def build(lanes: list[Lane], stops: list[Stop] = (), crosswalks=(), conflicts=No
     return graph
 
 
-def straight_road(length=400.0, stops=(), crosswalks=()) -> LaneGraph:
+def straight_road(length=400.0, stops=(), crosswalks=(), between=1) -> LaneGraph:
     """Along x: lane 0 at y 0, lane 1 left of it, lane 2 the other way, at y 7."""
     return build(
         [
-            Lane(line((0, 0), (length, 0)), left=1, marks=(1, 2)),
-            Lane(line((0, WIDTH), (length, WIDTH)), right=0, opposite=2, marks=(2, 1)),
+            Lane(line((0, 0), (length, 0)), left=1, marks=(between, 2)),
+            Lane(line((0, WIDTH), (length, WIDTH)), right=0, opposite=2, marks=(2, between)),
             Lane(line((length, 2 * WIDTH), (0, 2 * WIDTH)), opposite=1, marks=(2, 2)),
         ],
         list(stops),

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from envs.driving.parameters import TrafficModel, WorldParameters
-from envs.driving.records import Controller, Kind, Light
+from envs.driving.records import ACTOR, Controller, Kind, Light
 from envs.driving.start import Spawn, Start
-from envs.driving.traffic import desired_gap, idm_acceleration, must_stop_for_light, pressure
+from envs.driving.traffic import desired_gap, idm_acceleration, must_stop_for_light, pressure, wheel_towards
+from envs.driving.vehicle import move
 from envs.driving.world import DrivingWorlds
 from tests.envs.driving.small_maps import Stop, crossing, ring, straight_road
 
@@ -33,6 +34,7 @@ def put(worlds, index, lane, arc, speed):
     point = worlds.map.points[start]
     actor["x"], actor["y"] = point["x"] + arc * math.cos(point["heading"]), point["y"]
     actor["heading"], actor["lane"], actor["arc"] = point["heading"], lane, arc
+    actor["velocity_x"], actor["velocity_y"] = speed * math.cos(point["heading"]), 0.0
     actor["speed"], actor["active"], actor["kind"], actor["speed_factor"] = speed, 1, Kind.CAR, 1.0
     actor["half_length"], actor["half_width"], actor["granted"], actor["served_stop"] = 2.3, 0.95, -1, -1
 
@@ -59,6 +61,20 @@ def test_yellow_means_halt_where_3_ms2_suffice():
     assert must_stop_for_light(Light.YELLOW, 16.7, 10.0), "100 / (2 * 3) = 16.67 m"
     assert not must_stop_for_light(Light.YELLOW, 16.6, 10.0)
     assert not must_stop_for_light(Light.RED, -2.0, 10.0), "the line lies behind"
+
+
+@pytest.mark.parametrize("point", [(6.0, 0.0), (6.0, 2.0), (4.0, -3.0), (20.0, 0.5)])
+@pytest.mark.parametrize("axles", [(1.4, 1.4), (-0.0908, 1.4178), (0.5, 2.0)])
+def test_pursuit_leads_through_its_point(point, axles):
+    """Driven with the wheel angle held, the centre passes through the point that was aimed at."""
+    wheel = wheel_towards(*point, *axles)
+    actor = np.zeros(1, ACTOR)[0]
+    actor["speed"] = 1.0
+    nearest = np.inf
+    for _ in range(2500):
+        move(actor, 0.0, wheel, *axles, 0.01)
+        nearest = min(nearest, math.hypot(actor["x"] - point[0], actor["y"] - point[1]))
+    assert nearest < 0.02
 
 
 def test_follower_keeps_idms_equilibrium_gap():
@@ -124,7 +140,8 @@ def test_stop_sign_makes_everybody_halt():
 
 @pytest.mark.parametrize("kind", [Kind.PEDESTRIAN, Kind.OBSTACLE, Kind.TRUCK])
 def test_traffic_halts_before_what_stands_on_its_lane(kind):
-    worlds = DrivingWorlds(straight_road(), worlds=1, actors=3)
+    """It does not change to the other lane across a solid line."""
+    worlds = DrivingWorlds(straight_road(between=2), worlds=1, actors=3)
     worlds.reset({0: Start(seed=1, route=(2,), traffic=1, spawns=(Spawn(x=200.0, y=0.5, kind=kind, heading=0.4),))})
     put(worlds, 2, 0, 100.0, 13.0)
     for actors in drive(worlds, 30):

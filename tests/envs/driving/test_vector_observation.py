@@ -47,7 +47,7 @@ def test_partners_in_the_egos_frame_nearest_first():
     observation = VectorObservation(partners=4)
     _, _, _, partners = parts(observation, observation.observe(worlds)[0], worlds)
     assert partners[0] == pytest.approx([7 / 50, 0, 2.3 / 5, 0.95 / 5, 0, 1, 8 / 20], abs=1e-6)
-    assert partners[1] == pytest.approx([0, -40 / 50, 4 / 5, 1.25 / 5, 1, 0, 0], abs=1e-6)
+    assert partners[1] == pytest.approx([0, -40 / 50, 3 / 5, 1.15 / 5, 1, 0, 0], abs=1e-6)
     assert not partners[2:].any(), "the third is beyond 50 m, a fourth there is not"
 
 
