@@ -11,7 +11,7 @@ from envs.driving.ego_events import update_ego
 from envs.driving.junctions import update_grants
 from envs.driving.lights import set_lights
 from envs.driving.map_arrays import MapArrays, Records, project
-from envs.driving.occupancy import Scratch, clear, fill
+from envs.driving.occupancy import Scratch, clear, fill, level_at
 from envs.driving.records import Controller, Kind, Status
 from envs.driving.spawning import enter_traffic
 from envs.driving.traffic import axle_distance, decide, next_lane
@@ -45,16 +45,19 @@ def settle_on_lane(world_map: MapArrays, world: Records, actor: Records) -> None
             return
         actor.leg += 1
         actor.served_stop = -1
-        if world_map.lanes[following].junction < 0:
+        junction = world_map.lanes[following].junction
+        if junction < 0:
             actor.granted = -1
+        elif junction == world_map.lanes[actor.lane].junction:
+            actor.granted = following  # the way through this junction has several lanes
         actor.arc -= world_map.lanes[actor.lane].length
-        actor.lane = following
+        actor.previous, actor.lane = actor.lane, following
         actor.arc, actor.offset, near = project(world_map, following, max(actor.arc, 0.0), actor.x, actor.y)
     actor.z = world_map.points[near].z
 
 
 @kernel
-def move_actors(world_map: MapArrays, world: Records, actors: Records, parameters: Records) -> None:
+def move_actors(world_map: MapArrays, world: Records, actors: Records, scratch: Scratch, parameters: Records) -> None:
     """Integrate all actors of one world over a control step.
 
     Only external vehicles need substeps: their actuators lag. What others have decided is constant over the step.
@@ -69,6 +72,7 @@ def move_actors(world_map: MapArrays, world: Records, actors: Records, parameter
         if actor.controller == EXTERNAL:
             for _ in range(substeps):
                 drive_external(actor, seconds, parameters)
+            actor.z = level_at(world_map, actor.x, actor.y, actor.z, scratch)
         elif actor.controller == TRAFFIC:
             axle = axle_distance(actor)
             move(actor, actor.drive, actor.wheel, axle, axle, parameters.control_seconds)
@@ -112,7 +116,7 @@ def advance_world(
             decide_walk(actors, index, world, parameters)
     clear(scratch)
     before = (actors[0].x, actors[0].y, actors[0].heading)
-    move_actors(world_map, world, actors, parameters)
+    move_actors(world_map, world, actors, scratch, parameters)
     world.step += 1
     world.time = world.step * parameters.control_seconds
     for index in range(1, len(actors)):

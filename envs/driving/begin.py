@@ -20,6 +20,7 @@ from envs.driving.spawning import (
     enter_obstacle,
     enter_traffic,
     enter_walker,
+    lane_level,
     make_traffic,
     set_looks,
 )
@@ -41,6 +42,7 @@ def clear_world(world: Records, seed: np.uint64) -> None:
     world.route_count, world.route_index, world.route_length, world.route_arc = 0, 0, 0.0, 0.0
     world.route_offset, world.route_angle, world.outside_arc, world.distance = 0.0, 0.0, 0.0, 0.0
     world.blocked_time, world.off_road_fraction, world.speed_limit = 0.0, 0.0, 0.0
+    world.lane_half_width = 0.0
     world.outside_lanes, world.imminent_collision, world.events, world.conditions = 0, 0, 0, 0
     world.contact, world.lane, world.cut_ins = -1, -1, 0.0
     for number in range(len(world.counts)):
@@ -101,6 +103,7 @@ def begin_ego(
     if count == 0:
         count = random_route(world_map, seed, metres, route, np.zeros(MOST_LANES, np.int32))
     place_ego(world, actors[0], route, count, speed)
+    actors[0].z = lane_level(world_map, route[0].lane, route[0].x, route[0].y)
     return count
 
 

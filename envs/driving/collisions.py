@@ -6,7 +6,7 @@ import math
 
 from envs.driving.compiled import kernel
 from envs.driving.map_arrays import Records
-from envs.driving.occupancy import Scratch
+from envs.driving.occupancy import LEVEL, Scratch
 
 
 @kernel
@@ -39,7 +39,9 @@ def boxes_overlap(
 
 @kernel
 def actors_overlap(a: Records, b: Records, seconds: float) -> bool:
-    """Whether the boxes of two actors overlap after ``seconds`` at constant velocity and heading."""
+    """Whether the boxes of two actors on one level overlap after ``seconds`` at constant velocity and heading."""
+    if abs(b.z - a.z) > LEVEL:
+        return False
     dx = b.x - a.x + seconds * (b.velocity_x - a.velocity_x)
     dy = b.y - a.y + seconds * (b.velocity_y - a.velocity_y)
     reach = math.hypot(a.half_length, a.half_width) + math.hypot(b.half_length, b.half_width)

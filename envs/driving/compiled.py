@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from pathlib import Path
 
@@ -50,7 +51,9 @@ def drop_stale_cache(folder: Path) -> list[str]:
         for name in stale:
             for path in [*cache.glob(f"{name}.*.nbi"), *cache.glob(f"{name}.*.nbc")]:
                 path.unlink(missing_ok=True)
-        stamp.write_text(json.dumps(now))
+        fresh = cache / f"kernels.{os.getpid()}.json"
+        fresh.write_text(json.dumps(now))
+        fresh.replace(stamp)  # whole at any moment: other processes may be starting too
     except OSError:  # a read-only installation: its files do not change, and numba caches in the user's folder
         return []
     return stale

@@ -96,7 +96,7 @@ def find_lane(world_map: MapArrays, world: Records, ego: Records, route_lane: in
     Of several lanes along its direction that cover its centre, that of its route counts, else the one whose centre is
     nearest.
     """
-    found = lanes_near(world_map, ego.x, ego.y, CELL, scratch)
+    found = lanes_near(world_map, ego.x, ego.y, ego.z, CELL, scratch)
     world.off_road_fraction = off_road_fraction(world_map, ego, found, scratch)
     world.lane, lane_arc, nearest, covered, allowed = -1, 0.0, np.inf, False, False
     for k in range(found):
@@ -111,10 +111,9 @@ def find_lane(world_map: MapArrays, world: Records, ego: Records, route_lane: in
         rank = -1.0 if lane == route_lane else abs(offset)
         if along and rank < nearest:
             nearest, world.lane, lane_arc, ego.offset = rank, lane, arc, offset
+            world.lane_half_width = point.half_width
     world.outside_lanes = 0 if allowed else 1
     ego.lane, ego.arc = world.lane, lane_arc
-    if found > 0:
-        ego.z = world_map.points[scratch.near_point[0]].z
     conditions = WRONG_WAY if covered and not allowed else 0
     if world.lane >= 0:
         world.speed_limit = world_map.lanes[world.lane].speed_limit
@@ -144,6 +143,8 @@ def cross_lines(
         stop = world_map.stops[place]
         dx, dy = new_x - stop.x, new_y - stop.y
         if dx * dx + dy * dy > 400.0:
+            if ego.served_stop == place:
+                ego.served_stop = -1
             continue
         now = dx * stop.cos + dy * stop.sin
         side = dy * stop.cos - dx * stop.sin
@@ -155,7 +156,6 @@ def cross_lines(
             if stop.kind == STOP_SIGN:
                 if ego.served_stop != place:
                     events |= RAN_STOP
-                ego.served_stop = -1
             elif lights[place] == RED:
                 events |= RAN_RED
     return events

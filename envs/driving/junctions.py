@@ -18,6 +18,8 @@ EGO_PATIENCE = 8.0
 """For so many seconds of standing traffic leaves an ego its turn."""
 EGO_SECONDS = 2.5
 """Traffic leaves the junction to an ego that enters it within this time."""
+LONGEST_WAY = 6
+"""Lanes that a way through a junction may consist of."""
 ROOM = 3.0
 """Free metres wanted behind the junction, beyond the vehicle's own length."""
 
@@ -44,6 +46,41 @@ def conflict_free(world_map: MapArrays, lane_number: int, index: int, scratch: S
         ):
             return False
     return True
+
+
+@kernel
+def way_is_free(
+    world_map: MapArrays,
+    world: Records,
+    actor: Records,
+    index: int,
+    lane_number: int,
+    scratch: Scratch,
+    count_grants: bool,
+) -> bool:
+    """Whether all lanes of a vehicle's way through a junction, of which ``lane_number`` is the first, are free."""
+    junction, leg = world_map.lanes[lane_number].junction, actor.leg + 1
+    for _ in range(LONGEST_WAY):
+        if not conflict_free(world_map, lane_number, index, scratch, count_grants):
+            return False
+        lane_number = next_lane(world_map, world.seed, actor.id, leg, lane_number)
+        leg += 1
+        if lane_number < 0 or world_map.lanes[lane_number].junction != junction:
+            break
+    return True
+
+
+@kernel
+def count_way(world_map: MapArrays, world: Records, actor: Records, change: int, scratch: Scratch) -> None:
+    """Add ``change`` to the grants of the lanes that a vehicle's grant covers, from where it is within the junction."""
+    lane_number, leg = actor.granted, actor.leg if actor.lane == actor.granted else actor.leg + 1
+    junction = world_map.lanes[lane_number].junction
+    for _ in range(LONGEST_WAY):
+        scratch.grants[lane_number] += change
+        lane_number = next_lane(world_map, world.seed, actor.id, leg, lane_number)
+        leg += 1
+        if lane_number < 0 or world_map.lanes[lane_number].junction != junction:
+            break
 
 
 @kernel
@@ -113,21 +150,22 @@ def update_grant(
     if actor.granted == wanted:
         can_stop = actor.speed * actor.speed < 2.0 * 5.0 * max(distance, 0.0)
         if can_stop and not (
-            may_pass_line(world_map, actor, lights) and conflict_free(world_map, wanted, index, scratch, False)
+            may_pass_line(world_map, actor, lights)
+            and way_is_free(world_map, world, actor, index, wanted, scratch, False)
         ):
+            count_way(world_map, world, actor, -1, scratch)
             actor.granted = -1
-            scratch.grants[wanted] -= 1
     elif (
         distance < max(6.0, 1.5 * braking + actor.speed)
         and may_pass_line(world_map, actor, lights)
         and not has_leader(scratch, actor.lane, index, actor.arc)
-        and conflict_free(world_map, wanted, index, scratch, True)
+        and way_is_free(world_map, world, actor, index, wanted, scratch, True)
         and room_behind(world_map, world, actor, wanted, scratch)
     ):
         if actor.granted >= 0:  # still within the junction before
-            scratch.grants[actor.granted] -= 1
+            count_way(world_map, world, actor, -1, scratch)
         actor.granted = wanted
-        scratch.grants[wanted] += 1
+        count_way(world_map, world, actor, 1, scratch)
 
 
 @kernel
@@ -164,7 +202,7 @@ def update_grants(
     for index in range(len(actors)):
         actor = actors[index]
         if actor.controller == TRAFFIC and actor.active != 0 and actor.granted >= 0:
-            scratch.grants[actor.granted] += 1
+            count_way(world_map, world, actor, 1, scratch)
     for index in range(len(actors)):
         actor = actors[index]
         if actor.controller == TRAFFIC and actor.active != 0:
@@ -172,6 +210,6 @@ def update_grants(
     for index in range(len(actors)):
         actor = actors[index]
         if actor.controller == TRAFFIC and actor.active != 0 and actor.granted >= 0:
-            scratch.grants[actor.granted] = 0
+            count_way(world_map, world, actor, -1, scratch)
     if claim >= 0:
-        scratch.grants[claim] = 0
+        scratch.grants[claim] -= 1

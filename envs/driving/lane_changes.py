@@ -108,7 +108,7 @@ def consider_lane_change(
         if (held_up or cutting) and lane_is_free(
             scratch, target, index, arc, actor.half_length, actor.speed, 6.0 + actor.speed, behind
         ):
-            actor.lane, actor.arc, actor.offset = target, arc, offset
+            actor.lane, actor.previous, actor.arc, actor.offset = target, -1, arc, offset
             actor.leg += 1
             actor.granted, actor.served_stop = -1, -1
             return

@@ -12,6 +12,8 @@ from envs.driving.map_arrays import CELL, MapArrays, Records, project
 from envs.driving.records import Controller
 
 TRAFFIC, WALKER = int(Controller.TRAFFIC), int(Controller.WALKER)
+LEVEL = 3.0
+"""What differs in height by more is on another level, metres."""
 LANES_EACH = 32
 """An actor that is not bound to a lane is entered on at most this many (lanes overlap within junctions)."""
 CORRIDOR = 1.3
@@ -70,9 +72,10 @@ def make_scratch(lanes: int, actors: int) -> Scratch:
 
 
 @kernel
-def lanes_near(world_map: MapArrays, x: float, y: float, radius: float, scratch: Scratch) -> int:
+def lanes_near(world_map: MapArrays, x: float, y: float, z: float, radius: float, scratch: Scratch) -> int:
     """Find the lanes with a point within ``radius`` (at most the cell size), and each lane's nearest point.
 
+    Lanes on another level (a bridge above, a road below) do not count; with a ``z`` that is nan all levels do.
     Fills ``near_lane``, ``near_point``, ``near_distance`` (squared metres) and returns how many there are. Of more than
     ``LANES_EACH`` the first found stay.
     """
@@ -86,7 +89,7 @@ def lanes_near(world_map: MapArrays, x: float, y: float, radius: float, scratch:
                 number = world_map.cell_points[place]
                 point = world_map.points[number]
                 distance = (point.x - x) ** 2 + (point.y - y) ** 2
-                if distance > radius * radius:
+                if distance > radius * radius or abs(point.z - z) > LEVEL:
                     continue
                 k = 0
                 while k < found and scratch.near_lane[k] != point.lane:
@@ -104,6 +107,16 @@ def lanes_near(world_map: MapArrays, x: float, y: float, radius: float, scratch:
 
 
 @kernel
+def level_at(world_map: MapArrays, x: float, y: float, z: float, scratch: Scratch) -> float:
+    """Height of the nearest lane on the level of ``z`` (nan: on any); ``z`` itself, or 0, where there is none."""
+    best, level = np.inf, 0.0 if np.isnan(z) else z
+    for k in range(lanes_near(world_map, x, y, z, CELL, scratch)):
+        if scratch.near_distance[k] < best:
+            best, level = scratch.near_distance[k], world_map.points[scratch.near_point[k]].z
+    return level
+
+
+@kernel
 def add_entry(scratch: Scratch, lane: int, actor: int, arc: float, half: float, speed: float) -> None:
     """Enter an actor on a lane."""
     number = scratch.count[0]
@@ -117,7 +130,7 @@ def add_entry(scratch: Scratch, lane: int, actor: int, arc: float, half: float, 
 @kernel
 def enter_free_actor(world_map: MapArrays, actor: Records, index: int, scratch: Scratch) -> None:
     """Enter an actor that is bound to no lane on every lane whose corridor its box reaches into, or soon will."""
-    for k in range(lanes_near(world_map, actor.x, actor.y, CELL, scratch)):
+    for k in range(lanes_near(world_map, actor.x, actor.y, actor.z, CELL, scratch)):
         point = world_map.points[scratch.near_point[k]]
         lane = world_map.lanes[point.lane]
         arc, offset, _ = project(world_map, point.lane, point.arc, actor.x, actor.y)

@@ -88,6 +88,7 @@ ACTOR = np.dtype(
         ("half_width", np.float64),
         ("height", np.float64),
         ("lane", np.int32),  # -1: on none
+        ("previous", np.int32),  # the lane before that, -1
         ("leg", np.int32),  # how many lanes were entered: with the seed it decides every turn
         ("arc", np.float64),  # of the centre along the lane, metres
         ("offset", np.float64),  # of the centre to the left of the lane's centre, metres
@@ -146,6 +147,7 @@ WORLD = np.dtype(
         ("contact", np.int32),  # actor that the ego touches, -1
         ("lane", np.int32),  # of the ego, along its direction, -1
         ("speed_limit", np.float64),  # at the ego, m/s
+        ("lane_half_width", np.float64),  # at the ego, metres
         ("cut_ins", np.float64),  # how likely a vehicle cuts in front of the ego, per chance
     ],
     align=True,

@@ -15,7 +15,15 @@ from envs.driving.junctions import conflict_free
 from envs.driving.map_arrays import MapArrays, Records, locate, project
 from envs.driving.occupancy import TRAFFIC, Scratch, clear, fill, make_scratch
 from envs.driving.records import Status
-from envs.driving.traffic import LINE_MARGIN, idm_acceleration, line_pressure, pressure, queue_pressure, wheel_towards
+from envs.driving.traffic import (
+    LINE_MARGIN,
+    fork_pressure,
+    idm_acceleration,
+    line_pressure,
+    pressure,
+    queue_pressure,
+    wheel_towards,
+)
 from envs.driving.world import DrivingWorlds
 
 RUNNING = int(Status.RUNNING)
@@ -49,9 +57,11 @@ def route_pressure(
     ego = actors[0]
     horizon = 12.0 + 2.0 * ego.speed + ego.speed * ego.speed / (2.0 * parameters.deceleration)
     lane, strongest, arc = -1, 0.0, ego.arc
+    here = route[world.route_index]
+    past = (ego.x - here.x) * math.cos(here.heading) + (ego.y - here.y) * math.sin(here.heading)
     for place in range(world.route_index, world.route_count):
         point = route[place]
-        ahead = point.arc - route[world.route_index].arc
+        ahead = point.arc - here.arc - past
         if ahead > horizon:
             break
         if point.lane == lane:
@@ -59,7 +69,7 @@ def route_pressure(
         entered = world_map.lanes[point.lane].junction >= 0 and (
             lane < 0 or world_map.lanes[point.lane].junction == world_map.lanes[lane].junction
         )
-        lane = point.lane
+        before, lane = lane, point.lane
         arc, _, _ = project(world_map, lane, arc if world_map.lanes[lane].length > arc else 0.0, point.x, point.y)
         travelled = ahead - arc
         if world_map.lanes[lane].junction >= 0 and not entered:
@@ -69,7 +79,10 @@ def route_pressure(
             ):
                 gap = distance - LINE_MARGIN + parameters.standstill_gap
                 strongest = max(strongest, pressure(ego.speed, gap, 0.0, parameters))
-        strongest = max(strongest, queue_pressure(ego, 0, lane, travelled, np.inf, scratch, parameters))
+        if before >= 0:
+            fork = fork_pressure(world_map, actors, 0, before, lane, travelled, scratch, parameters)
+            strongest = max(strongest, fork)
+        strongest = max(strongest, queue_pressure(ego, 0, lane, travelled, scratch, parameters))
         strongest = max(strongest, line_pressure(world_map, ego, lane, travelled, lights, parameters))
         arc = 0.0
     return strongest

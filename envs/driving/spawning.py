@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from envs.driving.collisions import actors_overlap
 from envs.driving.compiled import kernel
 from envs.driving.counter_random import choice, uniform
-from envs.driving.map_arrays import CELL, MapArrays, Records, heading_at, place_at, project
-from envs.driving.occupancy import Scratch, lanes_near
+from envs.driving.map_arrays import CELL, MapArrays, Records, heading_at, locate, place_at, project
+from envs.driving.occupancy import Scratch, lanes_near, level_at
 from envs.driving.records import Controller, Kind
 
 CAR, TRUCK, BICYCLE, PEDESTRIAN = int(Kind.CAR), int(Kind.TRUCK), int(Kind.BICYCLE), int(Kind.PEDESTRIAN)
@@ -21,6 +23,8 @@ FREE_AHEAD = 8.0
 """Traffic is put so far from others that this many metres stay free, besides both half lengths."""
 OBSTACLE_FROM = 30.0
 """Obstacles keep this far from both ends of the route, metres."""
+WALK_LIMIT = 17.0
+"""Nobody crosses where the speed limit is higher, m/s."""
 KERB = 0.8
 """Pedestrians wait this far beside the road, metres."""
 WIDEST_ROAD = 40
@@ -49,7 +53,7 @@ def clear_actor(actor: Records) -> None:
     actor.acceleration, actor.lateral_acceleration, actor.drive, actor.wheel = 0.0, 0.0, 0.0, 0.0
     actor.steer_command, actor.throttle_command, actor.brake_command = 0.0, 0.0, 0.0
     actor.steer, actor.throttle, actor.brake = 0.0, 0.0, 0.0
-    actor.lane, actor.granted, actor.served_stop, actor.touching = -1, -1, -1, -1
+    actor.lane, actor.previous, actor.granted, actor.served_stop, actor.touching = -1, -1, -1, -1, -1
     actor.arc, actor.offset, actor.gap, actor.wait = 0.0, 0.0, 0.0, 0.0
 
 
@@ -83,7 +87,21 @@ def put_on_lane(world_map: MapArrays, actor: Records, lane: int, arc: float) -> 
     """Place an actor on a lane's centre."""
     actor.x, actor.y = place_at(world_map, lane, arc)
     actor.heading = heading_at(world_map, lane, arc)
+    record = world_map.lanes[lane]
+    actor.z = world_map.points[locate(world_map.points, record.start, record.stop, record.length, arc)].z
     actor.lane, actor.arc, actor.offset = lane, arc, 0.0
+
+
+@kernel
+def lane_level(world_map: MapArrays, lane_number: int, x: float, y: float) -> float:
+    """Height of a lane where it is nearest to a place."""
+    lane, best, level = world_map.lanes[lane_number], np.inf, 0.0
+    for number in range(lane.start, lane.stop):
+        point = world_map.points[number]
+        distance = (point.x - x) ** 2 + (point.y - y) ** 2
+        if distance < best:
+            best, level = distance, point.z
+    return level
 
 
 @kernel
@@ -140,16 +158,16 @@ def enter_obstacle(world_map: MapArrays, world: Records, actors: Records, index:
         offset = side * (0.5 + 1.5 * uniform(world.seed, attempt, obstacle.id, PLACE + 2))
         obstacle.x = point.x - offset * math.sin(point.heading)
         obstacle.y = point.y + offset * math.cos(point.heading)
-        obstacle.heading = point.heading
+        obstacle.heading, obstacle.z = point.heading, lane_level(world_map, point.lane, point.x, point.y)
         if far_from_all(actors, index, OBSTACLE_FROM):
             obstacle.active = 1
             return
 
 
 @kernel
-def on_road(world_map: MapArrays, x: float, y: float, scratch: Scratch) -> bool:
-    """Whether any lane covers a place."""
-    for k in range(lanes_near(world_map, x, y, CELL, scratch)):
+def on_road(world_map: MapArrays, x: float, y: float, z: float, scratch: Scratch) -> bool:
+    """Whether any lane of its level covers a place."""
+    for k in range(lanes_near(world_map, x, y, z, CELL, scratch)):
         lane, number = scratch.near_lane[k], scratch.near_point[k]
         arc, offset, near = project(world_map, lane, world_map.points[number].arc, x, y)
         if -0.5 < arc < world_map.lanes[lane].length + 0.5 and abs(offset) <= world_map.points[near].half_width:
@@ -158,10 +176,10 @@ def on_road(world_map: MapArrays, x: float, y: float, scratch: Scratch) -> bool:
 
 
 @kernel
-def kerb(world_map: MapArrays, x: float, y: float, dx: float, dy: float, scratch: Scratch) -> float:
+def kerb(world_map: MapArrays, x: float, y: float, z: float, dx: float, dy: float, scratch: Scratch) -> float:
     """Metres from a place on the road to just beside it, in the direction of the unit vector (dx, dy)."""
     distance = 0.0
-    while distance < WIDEST_ROAD and on_road(world_map, x + distance * dx, y + distance * dy, scratch):
+    while distance < WIDEST_ROAD and on_road(world_map, x + distance * dx, y + distance * dy, z, scratch):
         distance += 0.5
     return distance + KERB
 
@@ -170,7 +188,10 @@ def kerb(world_map: MapArrays, x: float, y: float, dx: float, dy: float, scratch
 def enter_walker(
     world_map: MapArrays, world: Records, actors: Records, index: int, jaywalkers: float, scratch: Scratch
 ) -> None:
-    """Put a pedestrian at a kerb: at a crosswalk where the map has some, else, and for jaywalkers, anywhere."""
+    """Put a pedestrian at a kerb: at a crosswalk where the map has some, else, and for jaywalkers, anywhere.
+
+    Anywhere is where vehicles go no faster than ``WALK_LIMIT``; where there is no such place nobody walks.
+    """
     walker = actors[index]
     set_looks(walker, PEDESTRIAN)
     clear_actor(walker)
@@ -181,11 +202,19 @@ def enter_walker(
     if len(world_map.crosswalks) > 0 and not jaywalks:
         way = world_map.crosswalks[choice(world.seed, 0, walker.id, WALK_PLACE, len(world_map.crosswalks))]
         ax, ay, bx, by = way[0], way[1], way[2], way[3]
+        walker.z = level_at(world_map, 0.5 * (ax + bx), 0.5 * (ay + by), np.nan, scratch)
     else:
-        point = world_map.points[choice(world.seed, 0, walker.id, WALK_PLACE + 1, len(world_map.points))]
+        point = world_map.points[0]
+        for attempt in range(SPAWN_TRIES):
+            point = world_map.points[choice(world.seed, attempt, walker.id, WALK_PLACE + 1, len(world_map.points))]
+            if world_map.lanes[point.lane].speed_limit <= WALK_LIMIT:
+                break
+        if world_map.lanes[point.lane].speed_limit > WALK_LIMIT:
+            return
         dx, dy = -math.sin(point.heading), math.cos(point.heading)
-        left = kerb(world_map, point.x, point.y, dx, dy, scratch)
-        right = kerb(world_map, point.x, point.y, -dx, -dy, scratch)
+        left = kerb(world_map, point.x, point.y, point.z, dx, dy, scratch)
+        right = kerb(world_map, point.x, point.y, point.z, -dx, -dy, scratch)
+        walker.z = point.z
         ax, ay, bx, by = point.x + left * dx, point.y + left * dy, point.x - right * dx, point.y - right * dy
     if uniform(world.seed, 0, walker.id, WALK_LOOKS + 2) < 0.5:
         ax, ay, bx, by = bx, by, ax, ay

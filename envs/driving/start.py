@@ -14,6 +14,8 @@ class Spawn:
     x: float
     y: float
     heading: float = 0.0
+    z: float = float("nan")
+    """Metres; nan: on the nearest lane, whatever its level."""
     kind: Kind = Kind.OBSTACLE
     controller: Controller = Controller.STILL
     speed: float = 0.0

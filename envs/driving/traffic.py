@@ -15,7 +15,7 @@ from envs.driving.compiled import kernel
 from envs.driving.counter_random import choice
 from envs.driving.lane_changes import consider_lane_change
 from envs.driving.lights import GREEN, RED, YELLOW
-from envs.driving.map_arrays import MapArrays, Records, locate, place_at
+from envs.driving.map_arrays import MapArrays, Records, locate, place_at, project
 from envs.driving.occupancy import Scratch
 from envs.driving.records import Lamp
 
@@ -26,8 +26,8 @@ CHANGE_REACH = 3.0
 """Steering looks this much further ahead in a lane change, metres, and one second."""
 LINE_MARGIN = 0.5
 """Traffic halts this far before a stop line, metres."""
-MERGE_LENGTH = 6.0
-"""Over this length lanes that leave a common one still overlap, metres."""
+SIDE_GAP = 0.3
+"""Free metres wanted to either side."""
 BLINK_DISTANCE = 30.0
 """Blinkers go on this far before a turn, metres."""
 TURN_ANGLE = 0.5
@@ -107,16 +107,16 @@ def line_pressure(
 
 @kernel
 def queue_pressure(
-    actor: Records, index: int, lane_number: int, travelled: float, reach: float, scratch: Scratch, parameters: Records
+    actor: Records, index: int, lane_number: int, travelled: float, scratch: Scratch, parameters: Records
 ) -> float:
-    """The strongest pressure of those on a lane ahead, up to ``reach`` metres along it."""
+    """The strongest pressure of those on a lane ahead."""
     strongest = 0.0
     number = scratch.head[lane_number]
     while number >= 0:
         entry = scratch.entries[number]
         number = entry.following
         distance = travelled + entry.arc
-        if entry.actor == index or distance <= 0.0 or entry.arc - entry.half > reach:
+        if entry.actor == index or distance <= 0.0:
             continue
         gap = distance - actor.half_length - entry.half
         strongest = max(strongest, pressure(actor.speed, gap, entry.speed, parameters))
@@ -125,21 +125,66 @@ def queue_pressure(
 
 
 @kernel
+def fork_pressure(
+    world_map: MapArrays,
+    actors: Records,
+    index: int,
+    fork: int,
+    way: int,
+    travelled: float,
+    scratch: Scratch,
+    parameters: Records,
+) -> float:
+    """The strongest pressure of those who took another lane at a fork, as long as they are still in the way.
+
+    Args:
+        world_map: the map.
+        actors: of the world.
+        index: of the vehicle.
+        fork: the lane that ends in the fork.
+        way: the lane that the vehicle takes there.
+        travelled: metres from the vehicle's centre to the start of ``way``.
+        scratch: holds who is where.
+        parameters: of the driver model.
+    """
+    actor, strongest = actors[index], 0.0
+    lane = world_map.lanes[fork]
+    for place in range(lane.successor_start, lane.successor_stop):
+        number = scratch.head[world_map.successors[place]] if world_map.successors[place] != way else -1
+        while number >= 0:
+            entry = scratch.entries[number]
+            number = entry.following
+            if entry.actor == index:
+                continue
+            other = actors[entry.actor]
+            arc, offset, _ = project(world_map, way, max(entry.arc, 0.0), other.x, other.y)
+            distance = travelled + arc
+            if distance > 0.0 and abs(offset) < actor.half_width + other.half_width + SIDE_GAP:
+                gap = distance - actor.half_length - entry.half
+                strongest = max(strongest, pressure(actor.speed, gap, entry.speed, parameters))
+                actor.gap = min(actor.gap, gap)
+    return strongest
+
+
+@kernel
 def look_ahead(
     world_map: MapArrays,
     world: Records,
-    actor: Records,
+    actors: Records,
     index: int,
     lights: NDArray[np.int8],
     scratch: Scratch,
     parameters: Records,
 ) -> float:
     """The strongest pressure along the way ahead: vehicles, people, stop lines, junctions not yet granted."""
+    actor = actors[index]
     horizon = 12.0 + 2.0 * actor.speed + actor.speed * actor.speed / (2.0 * parameters.deceleration)
     lane_number, leg, travelled, strongest = actor.lane, actor.leg, -actor.arc, 0.0
+    if actor.previous >= 0:
+        strongest = fork_pressure(world_map, actors, index, actor.previous, lane_number, travelled, scratch, parameters)
     while travelled < horizon:
         lane = world_map.lanes[lane_number]
-        strongest = max(strongest, queue_pressure(actor, index, lane_number, travelled, np.inf, scratch, parameters))
+        strongest = max(strongest, queue_pressure(actor, index, lane_number, travelled, scratch, parameters))
         strongest = max(strongest, line_pressure(world_map, actor, lane_number, travelled, lights, parameters))
         following = next_lane(world_map, world.seed, actor.id, leg, lane_number)
         if following < 0:
@@ -147,10 +192,8 @@ def look_ahead(
         end = travelled + lane.length
         if end > horizon:
             break
-        for place in range(lane.successor_start, lane.successor_stop):
-            other = world_map.successors[place]
-            if other != following:
-                strongest = max(strongest, queue_pressure(actor, index, other, end, MERGE_LENGTH, scratch, parameters))
+        fork = fork_pressure(world_map, actors, index, lane_number, following, end, scratch, parameters)
+        strongest = max(strongest, fork)
         ahead = world_map.lanes[following]
         if ahead.junction >= 0 and ahead.junction != lane.junction and actor.granted != following:
             distance = end - actor.half_length
@@ -250,7 +293,7 @@ def decide(
     actor = actors[index]
     serve_stop_signs(world_map, actor, parameters)
     actor.gap = np.inf
-    strongest = look_ahead(world_map, world, actor, index, lights, scratch, parameters)
+    strongest = look_ahead(world_map, world, actors, index, lights, scratch, parameters)
     lane = world_map.lanes[actor.lane]
     here = world_map.points[locate(world_map.points, lane.start, lane.stop, lane.length, actor.arc)]
     wanted = here.speed * actor.speed_factor

@@ -14,6 +14,8 @@ WAIT = 31
 """Purpose of the random number of how long a pedestrian waits."""
 LOOK_SECONDS = 4.0
 """A careful pedestrian does not step in front of a vehicle that gets there within this time."""
+LOOKS = 20
+"""At so many moments of these; a vehicle at 40 m/s covers 8 m between two."""
 CLEAR = 3.0
 """Metres that such a vehicle must keep from the way across."""
 NEAR = 8.0
@@ -29,8 +31,8 @@ def vehicle_comes(actors: Records, walker: Records) -> bool:
         actor = actors[index]
         if actor.active == 0 or actor.kind >= PEDESTRIAN or actor.speed < 0.5:
             continue
-        for tick in range(9):
-            seconds = LOOK_SECONDS * tick / 8.0
+        for tick in range(LOOKS + 1):
+            seconds = LOOK_SECONDS * tick / LOOKS
             dx = actor.x + seconds * actor.velocity_x - walker.home_x
             dy = actor.y + seconds * actor.velocity_y - walker.home_y
             along = (dx * ax + dy * ay) / way

@@ -30,7 +30,7 @@ from envs.driving.errors import RouteError, SpawnError
 from envs.driving.lane_graph import LaneGraph
 from envs.driving.lights import GREEN, set_lights
 from envs.driving.map_arrays import Records, pack
-from envs.driving.occupancy import make_scratch
+from envs.driving.occupancy import level_at, make_scratch
 from envs.driving.parameters import WorldParameters
 from envs.driving.records import ACTOR, PAST, ROUTE_POINT, WORLD, Controller, Kind, Status
 from envs.driving.route_points import check_connected, route_points
@@ -166,6 +166,7 @@ class DrivingWorlds:
         clear_actor(actor)
         actor["controller"], actor["x"], actor["y"] = spawn.controller, spawn.x, spawn.y
         actor["heading"], actor["speed"] = spawn.heading, spawn.speed
+        actor["z"] = level_at(self.map, spawn.x, spawn.y, spawn.z, self._scratch[0])
         actor["velocity_x"] = spawn.speed * np.cos(spawn.heading)
         actor["velocity_y"] = spawn.speed * np.sin(spawn.heading)
         other = occupant(self.actors[w], index)

@@ -110,6 +110,13 @@ def build(lanes: list[Lane], stops: list[Stop] = (), crosswalks=(), conflicts=No
     return graph
 
 
+def bridge() -> LaneGraph:
+    """Lane 0 along x on the ground, lane 1 along y 6 m above, both through the origin."""
+    graph = build([Lane(line((-100, 0), (100, 0))), Lane(line((0, -100), (0, 100)))])
+    graph.elevation[graph.lane_points(1)] = 6.0
+    return graph
+
+
 def straight_road(length=400.0, stops=(), crosswalks=(), between=1) -> LaneGraph:
     """Along x: lane 0 at y 0, lane 1 left of it, lane 2 the other way, at y 7."""
     return build(

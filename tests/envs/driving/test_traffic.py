@@ -11,7 +11,7 @@ from envs.driving.start import Spawn, Start
 from envs.driving.traffic import desired_gap, idm_acceleration, must_stop_for_light, pressure, wheel_towards
 from envs.driving.vehicle import move
 from envs.driving.world import DrivingWorlds
-from tests.envs.driving.small_maps import Stop, crossing, ring, straight_road
+from tests.envs.driving.small_maps import Stop, bridge, crossing, ring, straight_road
 
 PARAMETERS = WorldParameters().record()
 MODEL = TrafficModel()
@@ -202,3 +202,36 @@ def test_red_light_holds_the_first_and_those_behind_queue():
     assert 197.0 < front <= 200.0
     assert 1.0 < actors["arc"][0, 1] - actors["arc"][0, 2] - 4.6 < 4.0
     assert (actors["speed"][0, 1:] < 0.5).all()
+
+
+def test_levels_do_not_touch_or_hinder_each_other():
+    """One vehicle stands under a bridge; another crosses it above; a third, on the ground, halts."""
+    worlds = DrivingWorlds(bridge(), worlds=1, actors=4)
+    here = Spawn(x=0.0, y=0.0, z=0.0, kind=Kind.OBSTACLE)
+    worlds.reset({0: Start(seed=1, route=(0,), traffic=2, spawns=(here,))})
+    worlds.actors["active"][0, 0] = 0
+    put(worlds, 2, 0, 50.0, 10.0)
+    above = worlds.actors[0, 3]
+    above["x"], above["y"], above["z"], above["heading"], above["lane"], above["arc"] = (
+        0.0,
+        -40.0,
+        6.0,
+        math.pi / 2,
+        1,
+        60,
+    )
+    above["speed"], above["active"], above["speed_factor"] = 10.0, 1, 1.0
+    for actors in drive(worlds, 8):
+        assert (actors["touching"] == -1).all()
+    assert actors["y"][0, 3] > 20.0
+    assert actors["z"][0, 2:].tolist() == [0.0, 6.0]
+    assert -12.0 < actors["x"][0, 2] < -4.0
+
+
+def test_the_ego_is_on_the_level_of_its_route():
+    worlds = DrivingWorlds(bridge(), worlds=2, actors=1)
+    worlds.reset({w: Start(seed=1, route=(w,), first_arc=99.0, speed=5.0) for w in range(2)})
+    for _ in range(3):
+        worlds.step(np.zeros((2, 2)))
+    assert worlds.actors["z"][:, 0].tolist() == [0.0, 6.0]
+    assert worlds.worlds["lane"].tolist() == [0, 1]
