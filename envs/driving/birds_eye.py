@@ -28,12 +28,13 @@ from numpy.typing import NDArray
 from envs.driving.bird_frame import Frame, direction, draw_static, frame_of, sample_row, to_pixels
 from envs.driving.compiled import kernel
 from envs.driving.drawing import Image, draw_line, fill_box, fill_disc
+from envs.driving.halting import STOP_SIGN
 from envs.driving.lane_graph import LaneGraph
 from envs.driving.lights import GREEN, YELLOW
 from envs.driving.map_arrays import MapArrays, Records
 from envs.driving.records import Kind
 from envs.driving.static_layers import SHOULDER, StaticLayers, rasterise
-from envs.driving.traffic import BRAKE_LAMP, LEFT_LAMP, RIGHT_LAMP, STOP_SIGN
+from envs.driving.traffic import BRAKE_LAMP, LEFT_LAMP, RIGHT_LAMP
 from envs.driving.world import DrivingWorlds
 
 CHANNELS = 10

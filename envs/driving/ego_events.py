@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from envs.driving.collisions import actors_overlap
 from envs.driving.compiled import kernel
+from envs.driving.halting import STOP_SIGN
 from envs.driving.lights import RED
 from envs.driving.map_arrays import CELL, MapArrays, Records, project
 from envs.driving.occupancy import Scratch, lanes_near
 from envs.driving.records import EVENTS, Kind
-from envs.driving.traffic import STOP_SIGN
 
 PEDESTRIAN, OBSTACLE = int(Kind.PEDESTRIAN), int(Kind.OBSTACLE)
 HIT_VEHICLE, HIT_PEDESTRIAN, HIT_STATIC, RAN_RED, RAN_STOP, OFF_ROAD, WRONG_WAY, INVASION, DEVIATION, BLOCKED, DONE = (

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.driving.compiled import kernel
+from envs.driving.halting import STOP_SIGN, is_red, must_stop_for_light
 from envs.driving.map_arrays import MapArrays, Records
 from envs.driving.occupancy import TRAFFIC, Scratch
-from envs.driving.traffic import STOP_SIGN, is_red, must_stop_for_light, next_lane
+from envs.driving.traffic import next_lane
 
 EGO_PATIENCE = 8.0
 """For so many seconds of standing traffic leaves an ego its turn."""

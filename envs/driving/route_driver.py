@@ -10,20 +10,14 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from envs.driving.car_following import idm_acceleration, pressure
 from envs.driving.compiled import kernel
+from envs.driving.halting import LINE_MARGIN, line_pressure
 from envs.driving.junctions import conflict_free
 from envs.driving.map_arrays import MapArrays, Records, locate, project
 from envs.driving.occupancy import TRAFFIC, Scratch, clear, fill, make_scratch
 from envs.driving.records import Status
-from envs.driving.traffic import (
-    LINE_MARGIN,
-    fork_pressure,
-    idm_acceleration,
-    line_pressure,
-    pressure,
-    queue_pressure,
-    wheel_towards,
-)
+from envs.driving.traffic import fork_pressure, queue_pressure, wheel_towards
 from envs.driving.world import DrivingWorlds
 
 RUNNING = int(Status.RUNNING)

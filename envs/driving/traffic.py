@@ -1,8 +1,4 @@
-"""What traffic does: keep to the lane by pure pursuit, keep the speed by the intelligent driver model.
-
-Formulas: IDM of Treiber, Hennecke and Helbing (2000), "Congested traffic states in empirical observations and
-microscopic simulations"; pure pursuit of Coulter (1992).
-"""
+"""What traffic does: keep to the lane by pure pursuit (Coulter 1992), mind what is ahead on its way."""
 
 from __future__ import annotations
 
@@ -11,21 +7,19 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from envs.driving.car_following import idm_acceleration, pressure
 from envs.driving.compiled import kernel
 from envs.driving.counter_random import choice
+from envs.driving.halting import LINE_MARGIN, line_pressure, serve_stop_signs
 from envs.driving.lane_changes import consider_lane_change
-from envs.driving.lights import GREEN, RED, YELLOW
 from envs.driving.map_arrays import MapArrays, Records, locate, place_at, project
 from envs.driving.occupancy import Scratch
 from envs.driving.records import Lamp
 
 TURN = 21
 """Purpose of the random number that chooses a successor lane."""
-STOP_SIGN = 1
 CHANGE_REACH = 3.0
 """Steering looks this much further ahead in a lane change, metres, and one second."""
-LINE_MARGIN = 0.5
-"""Traffic halts this far before a stop line, metres."""
 SIDE_GAP = 0.3
 """Free metres wanted to either side."""
 BLINK_DISTANCE = 30.0
@@ -33,29 +27,6 @@ BLINK_DISTANCE = 30.0
 TURN_ANGLE = 0.5
 """A lane that bends by more than this is a turn, radians."""
 BRAKE_LAMP, RIGHT_LAMP, LEFT_LAMP = int(Lamp.BRAKE), int(Lamp.RIGHT_BLINKER), int(Lamp.LEFT_BLINKER)
-
-
-@kernel
-def desired_gap(speed: float, lead_speed: float, parameters: Records) -> float:
-    """IDM's wanted gap s*, metres."""
-    closing = speed * (speed - lead_speed) / (2.0 * math.sqrt(parameters.acceleration * parameters.deceleration))
-    return parameters.standstill_gap + max(0.0, speed * parameters.headway + closing)
-
-
-@kernel
-def pressure(speed: float, gap: float, lead_speed: float, parameters: Records) -> float:
-    """IDM's interaction term (s*/s)^2."""
-    return (desired_gap(speed, lead_speed, parameters) / max(gap, 0.1)) ** 2
-
-
-@kernel
-def idm_acceleration(speed: float, wanted: float, strongest_pressure: float, parameters: Records) -> float:
-    """IDM's acceleration, m/s^2, no harder than the hardest braking.
-
-    Above the wanted speed the free term alone brakes no harder than comfortably: limits may drop at once.
-    """
-    free = max(1.0 - (speed / max(wanted, 0.1)) ** 4, -parameters.deceleration / parameters.acceleration)
-    return max(parameters.acceleration * (free - strongest_pressure), -parameters.hardest_deceleration)
 
 
 @kernel
@@ -68,41 +39,6 @@ def next_lane(world_map: MapArrays, seed: np.uint64, actor_id: int, leg: int, la
     if count == 1:
         return world_map.successors[lane.successor_start]
     return world_map.successors[lane.successor_start + choice(seed, leg, actor_id, TURN, count)]
-
-
-@kernel
-def must_stop_for_light(state: int, distance: float, speed: float) -> bool:
-    """Whether a light in ``state``, its line ``distance`` metres ahead of the bumper, means halt."""
-    if state == GREEN or distance < -1.0:
-        return False
-    if state == YELLOW:
-        return speed * speed < 2.0 * 3.0 * max(distance, 0.1)  # what 3 m/s^2 can stop
-    return True
-
-
-@kernel
-def line_pressure(
-    world_map: MapArrays,
-    actor: Records,
-    lane_number: int,
-    travelled: float,
-    lights: NDArray[np.int8],
-    parameters: Records,
-) -> float:
-    """The strongest pressure of the stop lines of one lane, ``travelled`` metres from the centre to its start."""
-    lane, strongest = world_map.lanes[lane_number], 0.0
-    for place in range(lane.stop_start, lane.stop_stop):
-        stop = world_map.stops[place]
-        distance = travelled + stop.arc - actor.half_length
-        if stop.kind == STOP_SIGN:
-            halt = distance > -1.0 and actor.served_stop != place
-        else:
-            halt = actor.obeys_lights != 0 and must_stop_for_light(lights[place], distance, actor.speed)
-        if halt:
-            gap = distance - LINE_MARGIN + parameters.standstill_gap
-            strongest = max(strongest, pressure(actor.speed, gap, 0.0, parameters))
-            actor.gap = min(actor.gap, max(distance, 0.0))
-    return strongest
 
 
 @kernel
@@ -267,19 +203,6 @@ def turn_lamp(world_map: MapArrays, world: Records, actor: Records) -> int:
 
 
 @kernel
-def serve_stop_signs(world_map: MapArrays, actor: Records, parameters: Records) -> None:
-    """Note that a vehicle has stood long enough before the stop sign of its lane."""
-    lane = world_map.lanes[actor.lane]
-    for place in range(lane.stop_start, lane.stop_stop):
-        stop = world_map.stops[place]
-        distance = stop.arc - actor.arc - actor.half_length
-        if stop.kind == STOP_SIGN and actor.served_stop != place and -1.0 < distance < 3.0 and actor.speed < 0.3:
-            actor.wait += parameters.control_seconds
-            if actor.wait >= parameters.stop_seconds:
-                actor.served_stop, actor.wait = place, 0.0
-
-
-@kernel
 def decide(
     world_map: MapArrays,
     world: Records,
@@ -303,13 +226,3 @@ def decide(
         actor.lamps |= BRAKE_LAMP
     consider_lane_change(world_map, world, actors, index, wanted, scratch)
     return acceleration, pursuit_angle(world_map, world, actor)
-
-
-@kernel
-def is_red(world_map: MapArrays, lane_number: int, lights: NDArray[np.int8]) -> bool:
-    """Whether a lane has a light that shows red."""
-    lane = world_map.lanes[lane_number]
-    for place in range(lane.stop_start, lane.stop_stop):
-        if world_map.stops[place].kind != STOP_SIGN and lights[place] == RED:
-            return True
-    return False

@@ -5,10 +5,12 @@ import math
 import numpy as np
 import pytest
 
+from envs.driving.car_following import desired_gap, idm_acceleration, pressure
+from envs.driving.halting import must_stop_for_light
 from envs.driving.parameters import TrafficModel, WorldParameters
 from envs.driving.records import ACTOR, Controller, Kind, Light
 from envs.driving.start import Spawn, Start
-from envs.driving.traffic import desired_gap, idm_acceleration, must_stop_for_light, pressure, wheel_towards
+from envs.driving.traffic import wheel_towards
 from envs.driving.vehicle import move
 from envs.driving.world import DrivingWorlds
 from tests.envs.driving.small_maps import Stop, bridge, crossing, ring, straight_road
@@ -34,6 +36,7 @@ def put(worlds, index, lane, arc, speed):
     point = worlds.map.points[start]
     actor["x"], actor["y"] = point["x"] + arc * math.cos(point["heading"]), point["y"]
     actor["heading"], actor["lane"], actor["arc"] = point["heading"], lane, arc
+    actor["z"] = point["z"]
     actor["velocity_x"], actor["velocity_y"] = speed * math.cos(point["heading"]), 0.0
     actor["speed"], actor["active"], actor["kind"], actor["speed_factor"] = speed, 1, Kind.CAR, 1.0
     actor["half_length"], actor["half_width"], actor["granted"], actor["served_stop"] = 2.3, 0.95, -1, -1
