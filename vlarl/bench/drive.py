@@ -6,8 +6,9 @@ Example::
     vlarl bench drive --maps grid_town,Town02.xodr --actors 20,60 --threads 1
 
 The egos follow their routes by rule; that driver's time is not counted. Every case is measured once per repeat, in
-turn. An actor-step is one actor (the ego included) moved by one control step of 0.1 s; a bird's-eye step is a control
-step and CaRL's ten images of it.
+turn: the world alone by map and number of other actors, with the vector observation, and with bird's-eye views by their
+side in pixels. An actor-step is one actor (the ego included) moved by one control step of 0.1 s; a bird's-eye step is a
+control step and CaRL's ten images of it.
 """
 
 from __future__ import annotations
@@ -138,10 +139,10 @@ def make_cases(options: Options) -> tuple[list[Case], list[str]]:
     cases, facts = [], []
     for name, graph in zip(names, graphs, strict=True):
         facts.append(f"{name}: {graph.lanes} lanes, {len(graph.points)} points, {graph.length.sum() / 1e3:.1f} lane km")
-        cases.append(make_case(f"state, {name}, {options.others} others", graph, options.others, options))
+        cases.append(make_case(f"{name}, {options.others} others", graph, options.others, options))
     for others in numbers(options.actors, "--actors", 1):
         if others != options.others:
-            cases.append(make_case(f"state, {names[0]}, {others} others", graphs[0], others, options))
+            cases.append(make_case(f"{names[0]}, {others} others", graphs[0], others, options))
     vector = VectorObservation()
     cases.append(make_case("vector", graphs[0], options.others, options, lambda _, worlds: vector.observe(worlds)))
     for size in numbers(options.sizes, "--sizes", 16):
@@ -154,7 +155,7 @@ def make_cases(options: Options) -> tuple[list[Case], list[str]]:
                 images(worlds, out)
 
             out = np.empty((options.worlds, 10, size, size), np.uint8)
-            cases.append(make_case(f"bird's eye {size} px, {name}", graph, options.others, options, look, out))
+            cases.append(make_case(f"{size} px, {name}", graph, options.others, options, look, out))
     return cases, facts
 
 
@@ -205,10 +206,12 @@ def spend(case: Case, steps: int) -> tuple[float, float]:
 def growth(table: Table, options: Options) -> dict[str, float]:
     """What a step costs with other numbers of actors and on other maps, relative to the first map's base case."""
     names = options.maps.split(",")
-    base = f"state, {names[0]}, {options.others} others: cost"
+    base = table.median(f"{names[0]}, {options.others} others: cost")
     factors = {}
-    others = [f"state, {names[0]}, {count} others: cost" for count in numbers(options.actors, "--actors", 1)]
-    for name in [*others, *(f"state, {map_name}, {options.others} others: cost" for map_name in names[1:])]:
-        if name in table and name != base:
-            factors[f"{name}/{base}"] = table.median(name) / table.median(base)
+    for others in numbers(options.actors, "--actors", 1):
+        if others != options.others:
+            name = f"{names[0]}, {others} others: cost"
+            factors[f"cost, {others}/{options.others} others"] = table.median(name) / base
+    for name in names[1:]:
+        factors[f"cost, {name}/{names[0]}"] = table.median(f"{name}, {options.others} others: cost") / base
     return factors
