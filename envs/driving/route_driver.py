@@ -38,6 +38,23 @@ def others_have_grants(world_map: MapArrays, actors: Records, lane_number: int) 
 
 
 @kernel
+def way_is_free(
+    world_map: MapArrays, world: Records, actors: Records, route: Records, place: int, scratch: Scratch
+) -> bool:
+    """Whether nobody is, or may go, on what conflicts with the route's way through the junction at a point."""
+    lane, junction = -1, world_map.lanes[route[place].lane].junction
+    for ahead in range(place, world.route_count):
+        if route[ahead].lane == lane:
+            continue
+        lane = route[ahead].lane
+        if world_map.lanes[lane].junction != junction:
+            break
+        if not conflict_free(world_map, lane, 0, scratch, False) or others_have_grants(world_map, actors, lane):
+            return False
+    return True
+
+
+@kernel
 def route_pressure(
     world_map: MapArrays,
     world: Records,
@@ -68,9 +85,7 @@ def route_pressure(
         travelled = ahead - arc
         if world_map.lanes[lane].junction >= 0 and not entered:
             distance = travelled - ego.half_length
-            if distance > -1.0 and (
-                not conflict_free(world_map, lane, 0, scratch, False) or others_have_grants(world_map, actors, lane)
-            ):
+            if distance > -1.0 and not way_is_free(world_map, world, actors, route, place, scratch):
                 gap = distance - LINE_MARGIN + parameters.standstill_gap
                 strongest = max(strongest, pressure(ego.speed, gap, 0.0, parameters))
         if before >= 0:

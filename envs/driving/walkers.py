@@ -16,6 +16,8 @@ LOOK_SECONDS = 4.0
 """A careful pedestrian does not step in front of a vehicle that gets there within this time."""
 LOOKS = 20
 """At so many moments of these; a vehicle at 40 m/s covers 8 m between two."""
+PATIENCE = 3.0
+"""Seconds after which a pedestrian turns back before a vehicle that stands in the way."""
 CLEAR = 3.0
 """Metres that such a vehicle must keep from the way across."""
 NEAR = 8.0
@@ -62,6 +64,14 @@ def vehicle_in_the_way(actors: Records, walker: Records) -> bool:
 
 
 @kernel
+def turn_back(walker: Records) -> None:
+    """Walk to where the way began."""
+    walker.goal_x, walker.home_x = walker.home_x, walker.goal_x
+    walker.goal_y, walker.home_y = walker.home_y, walker.goal_y
+    walker.wait = 0.0
+
+
+@kernel
 def decide_walk(actors: Records, index: int, world: Records, parameters: Records) -> None:
     """Set heading and speed of one pedestrian for the coming control step.
 
@@ -72,17 +82,19 @@ def decide_walk(actors: Records, index: int, world: Records, parameters: Records
     if walker.wait > 0.0:
         walker.wait -= parameters.control_seconds
     elif vehicle_in_the_way(actors, walker):
-        pass
+        walker.wait -= parameters.control_seconds
+        if walker.wait < -PATIENCE:  # the vehicle may be waiting for this very pedestrian
+            turn_back(walker)
     elif walker.lane >= 0 or walker.obeys_lights == 0 or not vehicle_comes(actors, walker):
         walker.lane = 0  # on its way
         dx, dy = walker.goal_x - walker.x, walker.goal_y - walker.y
         left = math.hypot(dx, dy)
         walker.heading = math.atan2(dy, dx)
         walker.speed = min(walker.speed_factor, left / parameters.control_seconds)
+        walker.wait = 0.0
         if left < 1e-6:
             walker.lane = -1
-            walker.goal_x, walker.home_x = walker.home_x, walker.goal_x
-            walker.goal_y, walker.home_y = walker.home_y, walker.goal_y
+            turn_back(walker)
             walker.wait = 2.0 + 10.0 * uniform(world.seed, world.step, walker.id, WAIT)
     walker.velocity_x = walker.speed * math.cos(walker.heading)
     walker.velocity_y = walker.speed * math.sin(walker.heading)

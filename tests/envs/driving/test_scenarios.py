@@ -65,6 +65,24 @@ def test_jaywalkers_step_in_front_of_vehicles_and_careful_people_do_not():
     assert away[1.0] > 0.05
 
 
+def test_a_pedestrian_before_a_standing_vehicle_turns_back():
+    """Blocked for three seconds on the way across, it goes home; it never walks into the vehicle."""
+    worlds = DrivingWorlds(straight_road(), worlds=1, actors=3)
+    worlds.reset({0: Start(seed=1, route=(2,), pedestrians=1, spawns=(Spawn(x=200.0, y=0.0, kind=Kind.CAR),))})
+    walker = worlds.actors[0, 2]
+    walker["x"] = walker["home_x"] = walker["goal_x"] = 200.0
+    walker["y"], walker["home_y"], walker["goal_y"], walker["wait"] = -5.0, -5.0, 10.0, 0.0
+    places = []
+    for _ in range(80):
+        worlds.step(np.zeros((1, 2)))
+        assert worlds.actors["touching"][0, 2] == -1
+        places.append(worlds.actors["y"][0, 2])
+    furthest = int(np.argmax(places))
+    assert -2.6 < places[furthest] < -1.5
+    assert sum(place == places[furthest] for place in places) >= 30
+    assert places[-1] == pytest.approx(-5.0, abs=0.3)
+
+
 @pytest.mark.parametrize(("cut_ins", "happens"), [(1.0, True), (0.0, False)])
 def test_cutting_in(cut_ins, happens):
     """A vehicle on the left lane, 12 m ahead of the ego and as fast, takes its lane and ends on its centre."""
