@@ -13,8 +13,10 @@ from envs.driving.compiled import kernel
 from envs.driving.halting import STOP_SIGN, is_red, must_stop_for_light
 from envs.driving.map_arrays import MapArrays, Records
 from envs.driving.occupancy import TRAFFIC, Scratch
+from envs.driving.records import Kind
 from envs.driving.traffic import next_lane
 
+PEDESTRIAN = int(Kind.PEDESTRIAN)
 EGO_PATIENCE = 8.0
 """For so many seconds of standing traffic leaves an ego its turn."""
 EGO_SECONDS = 2.5
@@ -27,10 +29,10 @@ ROOM = 3.0
 
 @kernel
 def occupied_by_other(scratch: Scratch, lane: int, index: int) -> bool:
-    """Whether somebody else is on a lane."""
+    """Whether another vehicle or obstacle is on a lane; for people one brakes when they are on one's own way."""
     number = scratch.head[lane]
     while number >= 0:
-        if scratch.entries[number].actor != index:
+        if scratch.entries[number].actor != index and scratch.entries[number].kind != PEDESTRIAN:
             return True
         number = scratch.entries[number].following
     return False

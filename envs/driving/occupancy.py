@@ -27,6 +27,7 @@ ENTRY = np.dtype(
     [
         ("lane", np.int32),
         ("actor", np.int32),
+        ("kind", np.int32),
         ("following", np.int32),  # next entry of the lane, -1
         ("arc", np.float64),
         ("half", np.float64),  # half of the occupied length
@@ -117,11 +118,11 @@ def level_at(world_map: MapArrays, x: float, y: float, z: float, scratch: Scratc
 
 
 @kernel
-def add_entry(scratch: Scratch, lane: int, actor: int, arc: float, half: float, speed: float) -> None:
+def add_entry(scratch: Scratch, lane: int, index: int, kind: int, arc: float, half: float, speed: float) -> None:
     """Enter an actor on a lane."""
     number = scratch.count[0]
     entry = scratch.entries[number]
-    entry.lane, entry.actor, entry.arc, entry.half, entry.speed = lane, actor, arc, half, speed
+    entry.lane, entry.actor, entry.kind, entry.arc, entry.half, entry.speed = lane, index, kind, arc, half, speed
     entry.following = scratch.head[lane]
     scratch.head[lane] = number
     scratch.count[0] = number + 1
@@ -143,7 +144,7 @@ def enter_free_actor(world_map: MapArrays, actor: Records, index: int, scratch: 
             continue
         if offset - across + min(drift, 0.0) > corridor or offset + across + max(drift, 0.0) < -corridor:
             continue
-        add_entry(scratch, point.lane, index, arc, along, actor.speed * cos)
+        add_entry(scratch, point.lane, index, actor.kind, arc, along, actor.speed * cos)
 
 
 @kernel
@@ -153,7 +154,7 @@ def enter_beside(world_map: MapArrays, actor: Records, index: int, scratch: Scra
     beside = lane.left if actor.offset > 0.0 else lane.right
     if beside >= 0:
         arc, _, _ = project(world_map, beside, actor.arc, actor.x, actor.y)
-        add_entry(scratch, beside, index, arc, actor.half_length, actor.speed)
+        add_entry(scratch, beside, index, actor.kind, arc, actor.half_length, actor.speed)
 
 
 @kernel
@@ -164,7 +165,7 @@ def fill(world_map: MapArrays, actors: Records, scratch: Scratch) -> None:
         if actor.active == 0:
             continue
         if actor.controller == TRAFFIC:
-            add_entry(scratch, actor.lane, index, actor.arc, actor.half_length, actor.speed)
+            add_entry(scratch, actor.lane, index, actor.kind, actor.arc, actor.half_length, actor.speed)
             if abs(actor.offset) > STILL_BESIDE:
                 enter_beside(world_map, actor, index, scratch)
         else:

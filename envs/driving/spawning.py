@@ -179,7 +179,10 @@ def on_road(world_map: MapArrays, x: float, y: float, z: float, scratch: Scratch
 def kerb(world_map: MapArrays, x: float, y: float, z: float, dx: float, dy: float, scratch: Scratch) -> float:
     """Metres from a place on the road to just beside it, in the direction of the unit vector (dx, dy)."""
     distance = 0.0
-    while distance < WIDEST_ROAD and on_road(world_map, x + distance * dx, y + distance * dy, z, scratch):
+    while distance < WIDEST_ROAD and (
+        on_road(world_map, x + distance * dx, y + distance * dy, z, scratch)
+        or on_road(world_map, x + (distance + KERB) * dx, y + (distance + KERB) * dy, z, scratch)
+    ):
         distance += 0.5
     return distance + KERB
 
@@ -203,11 +206,19 @@ def enter_walker(
         way = world_map.crosswalks[choice(world.seed, 0, walker.id, WALK_PLACE, len(world_map.crosswalks))]
         ax, ay, bx, by = way[0], way[1], way[2], way[3]
         walker.z = level_at(world_map, 0.5 * (ax + bx), 0.5 * (ay + by), np.nan, scratch)
+        length = max(math.hypot(bx - ax, by - ay), 1e-6)
+        dx, dy = (bx - ax) / length, (by - ay) / length
+        if on_road(world_map, ax, ay, walker.z, scratch):  # outlines may end before the kerb
+            out = kerb(world_map, ax, ay, walker.z, -dx, -dy, scratch)
+            ax, ay = ax - out * dx, ay - out * dy
+        if on_road(world_map, bx, by, walker.z, scratch):
+            out = kerb(world_map, bx, by, walker.z, dx, dy, scratch)
+            bx, by = bx + out * dx, by + out * dy
     else:
         point = world_map.points[0]
         for attempt in range(SPAWN_TRIES):
             point = world_map.points[choice(world.seed, attempt, walker.id, WALK_PLACE + 1, len(world_map.points))]
-            if world_map.lanes[point.lane].speed_limit <= WALK_LIMIT:
+            if world_map.lanes[point.lane].speed_limit <= WALK_LIMIT and world_map.lanes[point.lane].junction < 0:
                 break
         if world_map.lanes[point.lane].speed_limit > WALK_LIMIT:
             return

@@ -46,6 +46,20 @@ def test_traffic_flows_in_towns(town):
     traffic_flows(load_map(file))
 
 
+@pytest.mark.parametrize("name", ["grid_town", "roundabout"])
+def test_pedestrians_wait_beside_the_road(name):
+    worlds = DrivingWorlds(load_map(shipped_map(name)), worlds=16, actors=5)
+    worlds.reset({w: Start(seed=w, pedestrians=4, jaywalkers=0.5) for w in range(16)})
+    walkers = worlds.actors[worlds.actors["controller"] == Controller.WALKER]
+    walkers = walkers[walkers["active"] == 1]
+    assert len(walkers) > 40
+    points = worlds.map.points
+    for end in ("home", "goal"):
+        dx, dy = (points[axis][:, None] - walkers[f"{end}_{axis}"][None] for axis in "xy")
+        free = np.hypot(dx, dy) - points["half_width"][:, None]
+        assert free.min() > 0.0
+
+
 @pytest.mark.parametrize("name", sorted(MAPS))
 def test_the_rule_based_driver_arrives_on_our_maps(name):
     """The yardstick: routes of 300 m among 16 vehicles and 4 pedestrians."""
