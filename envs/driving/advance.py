@@ -46,9 +46,10 @@ def settle_on_lane(world_map: MapArrays, world: Records, actor: Records) -> None
         actor.leg += 1
         actor.served_stop = -1
         junction = world_map.lanes[following].junction
-        if junction < 0:
+        before = world_map.lanes[actor.lane].junction
+        if junction < 0 and before >= 0:
             actor.granted = -1
-        elif junction == world_map.lanes[actor.lane].junction:
+        elif junction >= 0 and junction == before:
             actor.granted = following  # the way through this junction has several lanes
         actor.arc -= world_map.lanes[actor.lane].length
         actor.previous, actor.lane = actor.lane, following

@@ -57,12 +57,13 @@ def way_is_free(
     world: Records,
     actor: Records,
     index: int,
-    lane_number: int,
+    entry: tuple[int, int, float],
     scratch: Scratch,
     count_grants: bool,
 ) -> bool:
-    """Whether all lanes of a vehicle's way through a junction, of which ``lane_number`` is the first, are free."""
-    junction, leg = world_map.lanes[lane_number].junction, actor.leg + 1
+    """Whether all lanes of a vehicle's way through a junction are free; ``entry`` is from ``next_junction``."""
+    lane_number, leg = entry[0], entry[1]
+    junction = world_map.lanes[lane_number].junction
     for _ in range(LONGEST_WAY):
         if not conflict_free(world_map, lane_number, index, scratch, count_grants):
             return False
@@ -76,7 +77,16 @@ def way_is_free(
 @kernel
 def count_way(world_map: MapArrays, world: Records, actor: Records, change: int, scratch: Scratch) -> None:
     """Add ``change`` to the grants of the lanes that a vehicle's grant covers, from where it is within the junction."""
-    lane_number, leg = actor.granted, actor.leg if actor.lane == actor.granted else actor.leg + 1
+    lane_number, leg = actor.lane, actor.leg
+    for _ in range(LONGEST_WAY):
+        if lane_number == actor.granted:
+            break
+        lane_number = next_lane(world_map, world.seed, actor.id, leg, lane_number)
+        leg += 1
+        if lane_number < 0:
+            return
+    if lane_number != actor.granted:
+        return
     junction = world_map.lanes[lane_number].junction
     for _ in range(LONGEST_WAY):
         scratch.grants[lane_number] += change
@@ -84,6 +94,30 @@ def count_way(world_map: MapArrays, world: Records, actor: Records, change: int,
         leg += 1
         if lane_number < 0 or world_map.lanes[lane_number].junction != junction:
             break
+
+
+@kernel
+def next_junction(world_map: MapArrays, world: Records, actor: Records, reach: float) -> tuple[int, int, float]:
+    """The junction lane that a vehicle comes to within ``reach``, over short lanes before it too.
+
+    Returns:
+        The lane (-1: none), the leg on which the vehicle will be there, and metres from its front to the entry.
+    """
+    lane_number, leg = actor.lane, actor.leg
+    distance = world_map.lanes[lane_number].length - actor.arc - actor.half_length
+    for _ in range(LONGEST_WAY):
+        following = next_lane(world_map, world.seed, actor.id, leg, lane_number)
+        leg += 1
+        if following < 0 or distance > reach:
+            break
+        junction = world_map.lanes[following].junction
+        if junction >= 0:
+            if junction == world_map.lanes[lane_number].junction:
+                break
+            return following, leg, distance
+        distance += world_map.lanes[following].length
+        lane_number = following
+    return -1, leg, distance
 
 
 @kernel
@@ -99,37 +133,58 @@ def has_leader(scratch: Scratch, lane: int, index: int, arc: float) -> bool:
 
 
 @kernel
-def room_behind(world_map: MapArrays, world: Records, actor: Records, lane_number: int, scratch: Scratch) -> bool:
+def room_behind(
+    world_map: MapArrays, world: Records, actor: Records, entry: tuple[int, int, float], scratch: Scratch
+) -> bool:
     """Whether the vehicle will not have to halt within the junction: nobody slow there or right behind it."""
+    lane_number, leg = entry[0], entry[1]
     number = scratch.head[lane_number]
     while number >= 0:
         if scratch.entries[number].speed < 1.0:
             return False
         number = scratch.entries[number].following
-    exit_lane = next_lane(world_map, world.seed, actor.id, actor.leg + 1, lane_number)
+    exit_lane = next_lane(world_map, world.seed, actor.id, leg, lane_number)
     if exit_lane < 0:
         return True
     number = scratch.head[exit_lane]
     while number >= 0:
-        entry = scratch.entries[number]
-        if entry.speed < 2.0 and entry.arc - entry.half < 2.0 * actor.half_length + ROOM:
+        ahead = scratch.entries[number]
+        if ahead.speed < 2.0 and ahead.arc - ahead.half < 2.0 * actor.half_length + ROOM:
             return False
-        number = entry.following
+        number = ahead.following
     return True
 
 
 @kernel
-def may_pass_line(world_map: MapArrays, actor: Records, lights: NDArray[np.int8]) -> bool:
-    """Whether no light or unserved stop sign of the vehicle's lane holds it back."""
-    lane = world_map.lanes[actor.lane]
-    for place in range(lane.stop_start, lane.stop_stop):
-        stop = world_map.stops[place]
-        distance = stop.arc - actor.arc - actor.half_length
-        if stop.kind == STOP_SIGN:
-            if distance > -1.0 and actor.served_stop != place:
+def may_approach(
+    world_map: MapArrays,
+    world: Records,
+    actor: Records,
+    index: int,
+    wanted: int,
+    lights: NDArray[np.int8],
+    scratch: Scratch,
+    mind_leaders: bool,
+) -> bool:
+    """Whether no light or unserved stop sign, and if asked for no vehicle ahead, is before the junction lane."""
+    lane_number, leg, travelled = actor.lane, actor.leg, -actor.arc
+    for _ in range(LONGEST_WAY):
+        if lane_number == wanted or lane_number < 0:
+            break
+        lane = world_map.lanes[lane_number]
+        for place in range(lane.stop_start, lane.stop_stop):
+            stop = world_map.stops[place]
+            distance = travelled + stop.arc - actor.half_length
+            if stop.kind == STOP_SIGN:
+                if distance > -1.0 and actor.served_stop != place:
+                    return False
+            elif actor.obeys_lights != 0 and must_stop_for_light(lights[place], distance, actor.speed):
                 return False
-        elif actor.obeys_lights != 0 and must_stop_for_light(lights[place], distance, actor.speed):
+        if mind_leaders and has_leader(scratch, lane_number, index, -travelled):
             return False
+        travelled += lane.length
+        lane_number = next_lane(world_map, world.seed, actor.id, leg, lane_number)
+        leg += 1
     return True
 
 
@@ -144,26 +199,24 @@ def update_grant(
     parameters: Records,
 ) -> None:
     """Give, keep or take back the grant of one vehicle that has not entered the junction."""
-    lane = world_map.lanes[actor.lane]
-    wanted = next_lane(world_map, world.seed, actor.id, actor.leg, actor.lane)
-    distance = lane.length - actor.arc - actor.half_length
     braking = actor.speed * actor.speed / (2.0 * parameters.deceleration)
-    if wanted < 0 or world_map.lanes[wanted].junction < 0 or world_map.lanes[wanted].junction == lane.junction:
+    reach = max(6.0, 1.5 * braking + actor.speed)
+    entry = next_junction(world_map, world, actor, reach)
+    wanted, distance = entry[0], entry[2]
+    if wanted < 0:
         return
     if actor.granted == wanted:
         can_stop = actor.speed * actor.speed < 2.0 * 5.0 * max(distance, 0.0)
         if can_stop and not (
-            may_pass_line(world_map, actor, lights)
-            and way_is_free(world_map, world, actor, index, wanted, scratch, False)
+            may_approach(world_map, world, actor, index, wanted, lights, scratch, False)
+            and way_is_free(world_map, world, actor, index, entry, scratch, False)
         ):
             count_way(world_map, world, actor, -1, scratch)
             actor.granted = -1
     elif (
-        distance < max(6.0, 1.5 * braking + actor.speed)
-        and may_pass_line(world_map, actor, lights)
-        and not has_leader(scratch, actor.lane, index, actor.arc)
-        and way_is_free(world_map, world, actor, index, wanted, scratch, True)
-        and room_behind(world_map, world, actor, wanted, scratch)
+        may_approach(world_map, world, actor, index, wanted, lights, scratch, True)
+        and way_is_free(world_map, world, actor, index, entry, scratch, True)
+        and room_behind(world_map, world, actor, entry, scratch)
     ):
         if actor.granted >= 0:  # still within the junction before
             count_way(world_map, world, actor, -1, scratch)
