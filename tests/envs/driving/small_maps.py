@@ -136,8 +136,11 @@ def ring(radius=50.0) -> LaneGraph:
     return build([Lane(halves[0], successors=[1]), Lane(halves[1], successors=[0])])
 
 
-def crossing(arm=80.0, kind=0) -> LaneGraph:
-    """Four arms with one lane each way; 4 approaches, 4 exits, 12 ways through; lights (two groups) or stop signs."""
+def crossing(arm=80.0, kind=0, slivers=False) -> LaneGraph:
+    """Four arms with one lane each way; 4 approaches, 4 exits, 12 ways through; lights (two groups) or stop signs.
+
+    With ``slivers`` the last metre of each approach is a lane of its own (20 to 23).
+    """
     half, offset = 12.0, WIDTH / 2
     lanes, stops = [], []
     for quarter in range(4):  # approach from direction `quarter`, driving towards the middle
@@ -166,4 +169,10 @@ def crossing(arm=80.0, kind=0) -> LaneGraph:
             gap = np.linalg.norm(lanes[a].points[:, None] - lanes[b].points[None], axis=2).min()
             if (a - 8) // 3 != (b - 8) // 3 and gap < 2.5:
                 conflicts[a].append(b)
+    if slivers:
+        for quarter in range(4):
+            approach = lanes[quarter]
+            lanes.append(Lane(approach.points[-2:], successors=approach.successors, marks=(2, 2)))
+            approach.points, approach.successors = approach.points[:-1], [20 + quarter]
+            conflicts.append([])
     return build(lanes, stops, conflicts=conflicts)

@@ -123,6 +123,20 @@ def test_nobody_runs_a_red_light_and_everybody_gets_through():
     assert (passed >= 10).all(), passed
 
 
+@pytest.mark.parametrize("kind", [0, 1])
+def test_short_lanes_before_a_junction_hold_nobody_up(kind):
+    """A vehicle halts with its front over the short lane and its centre before it, and still gets its turn."""
+    worlds = DrivingWorlds(crossing(kind=kind, slivers=True), worlds=2, actors=9)
+    worlds.reset({w: Start(seed=w, traffic=8, route_metres=20) for w in range(2)})
+    worlds.actors["active"][:, 0] = 0
+    entered, lane = np.zeros(2), worlds.actors["lane"].copy()
+    for actors in drive(worlds, 90):
+        assert (actors["touching"][traffic(actors)] == -1).all()
+        entered += ((lane >= 20) & (actors["lane"] >= 8) & (actors["lane"] < 20) & traffic(actors)).sum(axis=1)
+        lane = actors["lane"].copy()
+    assert (entered >= 10).all(), entered
+
+
 def test_stop_sign_makes_everybody_halt():
     worlds = DrivingWorlds(crossing(kind=1), worlds=2, actors=7)
     worlds.reset({w: Start(seed=w, traffic=6, route_metres=20) for w in range(2)})
