@@ -107,6 +107,7 @@ def check(options: Options) -> None:
         raise UserError("--worlds, --steps, --repeats, --threads and --others need at least 1")
     numbers(options.actors, "--actors", 1)
     numbers(options.sizes, "--sizes", 16)
+    map_names(options)
     try:
         import numba  # noqa: F401
     except ModuleNotFoundError as error:
@@ -127,15 +128,28 @@ def numbers(text: str, flag: str, least: int) -> list[int]:
     return [int(part) for part in parts]
 
 
+def map_names(options: Options) -> list[str]:
+    """What the rows call the maps: files without folder and ending.
+
+    Raises:
+        UserError: two maps of one name.
+    """
+    names = [Path(word).stem for word in options.maps.split(",")]
+    if len(set(names)) < len(names):
+        raise UserError(f"--maps is {options.maps!r}; every map needs another name")
+    return names
+
+
 def make_cases(options: Options) -> tuple[list[Case], list[str]]:
     """Everything to measure, and a line about each map."""
     from envs.driving.birds_eye import BirdsEye, View
     from envs.driving.map_compiler import load_map
-    from envs.driving.map_generator import MAPS, shipped_map
+    from envs.driving.map_generator import shipped_map
     from envs.driving.vector_observation import VectorObservation
 
-    names = options.maps.split(",")
-    graphs = [load_map(shipped_map(name) if name in MAPS else Path(name)) for name in names]
+    names = map_names(options)
+    files = [Path(word) if Path(word).suffix else shipped_map(word) for word in options.maps.split(",")]
+    graphs = [load_map(file) for file in files]
     cases, facts = [], []
     for name, graph in zip(names, graphs, strict=True):
         facts.append(f"{name}: {graph.lanes} lanes, {len(graph.points)} points, {graph.length.sum() / 1e3:.1f} lane km")
@@ -205,7 +219,7 @@ def spend(case: Case, steps: int) -> tuple[float, float]:
 
 def growth(table: Table, options: Options) -> dict[str, float]:
     """What a step costs with other numbers of actors and on other maps, relative to the first map's base case."""
-    names = options.maps.split(",")
+    names = map_names(options)
     base = table.median(f"{names[0]}, {options.others} others: cost")
     factors = {}
     for others in numbers(options.actors, "--actors", 1):

@@ -32,6 +32,7 @@ def test_rows_and_ratios(tmp_path, capsys):
     [
         ({"actors": "5,many"}, "--actors is '5,many'; whole numbers of at least 1"),
         ({"sizes": "8"}, "--sizes is '8'; whole numbers of at least 16"),
+        ({"maps": "a/town.xodr,b/town.xodr"}, "every map needs another name"),
         ({"worlds": 0}, "need at least 1"),
     ],
 )
