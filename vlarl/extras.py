@@ -9,6 +9,7 @@ EXTRAS = {
     "robosuite": "libero",
     "bddl": "libero",
     "mujoco": "mujoco",
+    "numba": "drive",
     "gymnasium": "mujoco",
     "stable_baselines3": "bench",
     "carla": "carla",

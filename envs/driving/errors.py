@@ -1,4 +1,4 @@
-"""What goes wrong with maps and routes; both are the user's to fix."""
+"""What goes wrong with maps, routes and starts; all are the user's to fix."""
 
 from __future__ import annotations
 
@@ -11,3 +11,7 @@ class MapError(UserError):
 
 class RouteError(UserError):
     """No way leads from one place of a map to the other; the message names both lanes."""
+
+
+class SpawnError(UserError):
+    """An actor cannot be put where it was asked for; the message names the place and what stands there."""

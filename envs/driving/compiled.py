@@ -1,0 +1,64 @@
+"""How every kernel of the driving world is compiled: cached on disk, without the interpreter lock.
+
+numba does not see that a function of *another* file, which a cached kernel has inlined, was edited. So the compiled
+kernels of a file are dropped whenever that file, or any file of this package that it imports, has changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from pathlib import Path
+
+import numba
+
+FOLDER = Path(__file__).parent
+IMPORT = re.compile(r"^\s*from envs\.driving\.(\w+) import", re.MULTILINE)
+
+
+def source_digests(folder: Path) -> dict[str, str]:
+    """Module name -> digest of its text and of all modules of the package that it imports, directly or not."""
+    texts = {path.stem: path.read_text() for path in sorted(folder.glob("*.py"))}
+
+    def needed(name: str, seen: set[str]) -> set[str]:
+        seen.add(name)
+        for other in IMPORT.findall(texts.get(name, "")):
+            if other not in seen:
+                needed(other, seen)
+        return seen
+
+    return {
+        name: hashlib.sha256(
+            "\0".join(texts.get(part, "") for part in sorted(needed(name, set()))).encode()
+        ).hexdigest()
+        for name in texts
+    }
+
+
+def drop_stale_cache(folder: Path) -> list[str]:
+    """Delete the compiled kernels of every module in ``folder`` whose sources changed; returns those modules."""
+    cache = folder / "__pycache__"
+    stamp = cache / "kernels.json"
+    now = source_digests(folder)
+    before = json.loads(stamp.read_text()) if stamp.is_file() else {}
+    stale = [name for name, digest in now.items() if before.get(name) != digest]
+    if not stale:
+        return []
+    try:
+        cache.mkdir(exist_ok=True)
+        for name in stale:
+            for path in [*cache.glob(f"{name}.*.nbi"), *cache.glob(f"{name}.*.nbc")]:
+                path.unlink(missing_ok=True)
+        fresh = cache / f"kernels.{os.getpid()}.json"
+        fresh.write_text(json.dumps(now))
+        fresh.replace(stamp)  # whole at any moment: other processes may be starting too
+    except OSError:  # a read-only installation: its files do not change, and numba caches in the user's folder
+        return []
+    return stale
+
+
+drop_stale_cache(FOLDER)
+kernel = numba.njit(cache=True, nogil=True, error_model="numpy")
+"""Decorator of every kernel. Divisions by zero give infinities as in numpy; results are IEEE-exact (no fast-math)."""

@@ -1,0 +1,23 @@
+"""The cache of kernels: dropped for what changed and for whatever uses it, kept for the rest."""
+
+from envs.driving.compiled import drop_stale_cache
+
+
+def test_only_what_depends_on_a_change_is_dropped(tmp_path):
+    for name, text in {
+        "a": "x = 1\n",
+        "b": "from envs.driving.a import x\n",
+        "c": "from envs.driving.b import x\n",
+        "d": "y = 2\n",
+    }.items():
+        (tmp_path / f"{name}.py").write_text(text)
+    assert sorted(drop_stale_cache(tmp_path)) == ["a", "b", "c", "d"]
+    cache = tmp_path / "__pycache__"
+    for name in "abcd":
+        (cache / f"{name}.kernel-3.py311.nbi").write_text("")
+        (cache / f"{name}.kernel-3.py311.1.nbc").write_text("")
+    assert drop_stale_cache(tmp_path) == []
+    (tmp_path / "a.py").write_text("x = 3\n")
+    assert sorted(drop_stale_cache(tmp_path)) == ["a", "b", "c"]
+    assert sorted(path.name for path in cache.glob("*.nb?")) == ["d.kernel-3.py311.1.nbc", "d.kernel-3.py311.nbi"]
+    assert drop_stale_cache(tmp_path) == []
