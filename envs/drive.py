@@ -98,7 +98,7 @@ class DriveConfig:
 
     def warm_up(self, tasks: list[tuple[str, int]]) -> None:
         """Compile the maps of these tasks, and the kernels, before processes are forked."""
-        for suite, task in {suite: task for suite, task in tasks}.items():
+        for suite, task in dict(tasks).items():  # one of each suite
             slot = self.make()
             slot.reset(EpisodeSpec(suite=suite, task=task, instruction="", init_state=0, seed=0))
             slot.step_chunk(np.zeros((1, ACTION_DIM), np.float32))
@@ -149,11 +149,8 @@ class DriveConfig:
 
     def view(self) -> View:
         """What the picture shows: three quarters of it lie ahead of the ego."""
-        return View(
-            size=self.resolution,
-            pixels_per_metre=self.resolution / self.view_metres,
-            from_bottom=self.resolution / 4.0,
-        )
+        size = self.resolution
+        return View(size=size, pixels_per_metre=size / self.view_metres, from_bottom=size / 4.0)
 
 
 @functools.lru_cache(maxsize=8)
@@ -210,12 +207,9 @@ class Drive:
         if self._played is None or self._played.path != path:
             self._played = _Played(config, path)
         played, route = self._played, shared_route(path, spec.task, config.route_metres)
-        start = dataclasses.replace(
-            scenario(spec.init_state, config.difficulty, config.actors),
-            route=route.lanes,
-            first_arc=route.first_arc,
-            last_arc=route.last_arc,
-        )
+        others = scenario(spec.init_state, config.difficulty, config.actors)
+        way = {"route": route.lanes, "first_arc": route.first_arc, "last_arc": route.last_arc}
+        start = dataclasses.replace(others, **way)
         self.outcome = Outcome.ERROR  # stands if the start is not possible
         played.worlds.reset({0: start})
         self._check_world(played)
@@ -296,7 +290,7 @@ class Drive:
 
 def _figures(worlds: DrivingWorlds) -> dict[str, float]:
     records = worlds.worlds
-    counts = {f"drive/count/{name}": float(records["counts"][0, bit]) for bit, name in enumerate(EVENTS)}
+    counts = {f"drive/count/{name}": float(number) for name, number in zip(EVENTS, records["counts"][0], strict=True)}
     del counts["drive/count/route_completed"]
     return {
         "drive/route_completion": float(route_completion(records)[0]),
