@@ -134,6 +134,8 @@ class Collector:
         trajectory.executed.append(result.executed)
         trajectory.env_rewards.append(result.reward)
         trajectory.frames.extend(result.frames)
+        told = {name: value for name, value in result.events.items() if not name.startswith("seconds/")}
+        trajectory.events.append(told)
         for name, value in result.events.items():
             if name.startswith("seconds/"):
                 phase = name.removeprefix("seconds/")

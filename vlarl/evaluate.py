@@ -7,6 +7,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from vlarl.collector import Collector
+from vlarl.driving_figures import driving_figures
 from vlarl.env_protocol import Outcome, TaskInfo
 from vlarl.policy import Decoding
 from vlarl.results import result_header
@@ -93,7 +94,7 @@ def _rates(trajectories: Sequence[Trajectory]) -> dict[str, Any]:
         "errors": len(trajectories) - len(scored),
         "mean_success_steps": sum(steps) / len(steps) if steps else None,
         "mean_return": sum(t.env_return for t in scored) / len(scored) if scored else None,
-    }
+    } | driving_figures(scored)
 
 
 def _success_at_k(trajectories: Sequence[Trajectory]) -> dict[str, float]:

@@ -53,6 +53,8 @@ class Trajectory:
     error: str = ""
     rewards: dict[str, Float32Array] = field(default_factory=dict)
     """Reward by term, ``float32 [decision]``; filled by ``rewards.score``."""
+    events: list[Mapping[str, Any]] = field(default_factory=list)
+    """Per decision what the environment told beside (``StepResult.events``), the seconds left out."""
     seconds: dict[str, float] = field(default_factory=dict)
     """Phase -> seconds spent on this episode (simulate, render, ...)."""
     frames: list[Mapping[str, np.ndarray]] = field(default_factory=list)

@@ -226,6 +226,13 @@ def print_result(result: dict[str, Any]) -> None:
         )
     console = Console(highlight=False)
     console.print(table)
+    if "driving" in result:
+        figures = result["driving"]
+        infractions = {kind: round(rate, 2) for kind, rate in figures["infractions_per_km"].items() if rate}
+        console.print(
+            f"driving score {figures['driving_score']:.1f}, route completion {figures['route_completion']:.1f} %, "
+            f"infractions per km {infractions or 'none'} in {figures['kilometres']:.2f} km"
+        )
     protocol = result["protocol"]
     told = ("render_profile", "controller", "horizon", "split", "decoding", "episodes_per_task", "seed", "instruction")
     console.print("protocol: " + ", ".join(f"{name} {protocol[name]}" for name in told if name in protocol))

@@ -1,0 +1,64 @@
+"""Figures and reward of driven episodes, by hand."""
+
+import numpy as np
+import pytest
+
+from vlarl.driving_figures import driving_figures
+from vlarl.env_protocol import EpisodeSpec, Outcome
+from vlarl.errors import UserError
+from vlarl.rewards.carl import CarlConfig
+from vlarl.types import Trajectory
+
+
+def episode(*events):
+    return Trajectory(
+        spec=EpisodeSpec(suite="toy", task=0, instruction="", init_state=0, seed=0),
+        observations=[],
+        outputs=[],
+        executed=[],
+        env_rewards=[],
+        outcome=Outcome.FAILURE,
+        events=list(events),
+    )
+
+
+def end(score, completion, kilometres, hits, lights):
+    return {
+        "drive/driving_score": score,
+        "drive/route_completion": completion,
+        "drive/kilometres": kilometres,
+        "drive/count/collision_vehicle": hits,
+        "drive/count/red_light": lights,
+    }
+
+
+def test_means_over_episodes_and_rates_over_all_kilometres():
+    """The last event of an episode counts; 3 hits in 0.1 + 0.4 km are 6 per km."""
+    played = [episode(end(1, 1, 1, 9, 9), end(60.0, 100.0, 0.1, 1.0, 0.0)), episode(end(20.0, 50.0, 0.4, 2.0, 1.0))]
+    figures = driving_figures(played)["driving"]
+    assert figures["driving_score"] == 40.0
+    assert figures["route_completion"] == 75.0
+    assert figures["kilometres"] == 0.5
+    assert figures["infractions_per_km"] == {"collision_vehicle": 6.0, "red_light": 2.0}
+
+
+def test_other_episodes_have_no_such_figures():
+    assert driving_figures([episode({}), episode()]) == {}
+
+
+def test_standing_still_is_no_division_by_zero():
+    assert driving_figures([episode(end(0.0, 0.0, 0.0, 0.0, 0.0))])["driving"]["infractions_per_km"]["red_light"] == 0.0
+
+
+def test_the_reward_adds_up_the_steps_of_each_decision():
+    steps = [np.array([0.5, 0.25], np.float32), np.array([-1.0, 0.0], np.float32)]
+    played = episode(*({"drive/carl": values} for values in steps))
+    np.testing.assert_allclose(CarlConfig().build().score([played])[0], [0.75, -1.0])
+    discounted = CarlConfig(scale=2.0, discount=0.5).build().score([played])[0]
+    np.testing.assert_allclose(discounted, [2 * (0.5 + 0.125), -2.0])
+
+
+@pytest.mark.parametrize("events", [[], [{"drive/carl": np.zeros(1)}, {}]])
+def test_the_reward_wants_a_driving_suite(events):
+    with pytest.raises(UserError, match=r"suite 'toy' does not give it.*drive_grid_town"):
+        CarlConfig().build().score([episode(*events)])
