@@ -40,7 +40,7 @@ def test_the_run_folder_describes_the_run(run):
     assert {"metrics.jsonl", "report.html", "policy", "checkpoints", "videos"} <= names
     evaluations = {name for name in names if name.startswith("eval_")}
     assert evaluations == {
-        f"eval_{when}{mode}.json" for when in ("before", "after", "iteration_0002") for mode in ("", "_expectation")
+        f"eval_{when}{mode}.json" for when in ("before", "after", "iteration_0002") for mode in ("", "_expectation_T1")
     }
 
 
