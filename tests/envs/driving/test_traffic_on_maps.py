@@ -17,7 +17,7 @@ TOWNS = Path(__file__).parents[4] / "shared" / "data" / "opendrive"
 WORLDS, SECONDS = 4, 60
 
 
-def traffic_flows(graph):
+def assert_traffic_flows(graph):
     worlds = DrivingWorlds(graph, worlds=WORLDS, actors=21)
     worlds.reset({w: Start(seed=w, traffic=17, pedestrians=3) for w in range(WORLDS)})
     worlds.actors["active"][:, 0] = 0
@@ -35,7 +35,7 @@ def traffic_flows(graph):
 
 @pytest.mark.parametrize("name", sorted(MAPS))
 def test_traffic_flows_on_our_maps(name):
-    traffic_flows(load_map(shipped_map(name)))
+    assert_traffic_flows(load_map(shipped_map(name)))
 
 
 @pytest.mark.parametrize("town", ["Town02", "Town05-nosignals", "Town10HD"])
@@ -43,7 +43,7 @@ def test_traffic_flows_in_towns(town):
     file = TOWNS / f"{town}.xodr"
     if not file.is_file():
         pytest.skip(f"{file} is not at hand")
-    traffic_flows(load_map(file))
+    assert_traffic_flows(load_map(file))
 
 
 @pytest.mark.parametrize("name", ["grid_town", "roundabout"])
