@@ -22,6 +22,7 @@ from envs.libero.culling import can_cull, cullable_geoms, outside_frustum  # noq
 from envs.libero.render_assets import (  # noqa: E402
     HIDDEN_GROUP,
     RenderAssets,
+    Simplification,
     applied,
     make_assets,
     uploaded_texture_bytes,
@@ -39,16 +40,15 @@ class RenderProfile:
     name: str
     multisamples: int
     """Antialiasing samples per pixel; the stock environment uses 4."""
-    min_faces: int | None = None
-    """Meshes above this many faces are simplified; ``None`` keeps every triangle."""
-    target_faces: int = 0
+    simplification: Simplification | None = None
+    """How meshes are simplified; ``None`` keeps every triangle."""
     max_texture: int | None = None
     """Largest side of a texture [pixels]; ``None`` keeps their size."""
 
 
 PROFILES = {
     "reference": RenderProfile(name="reference", multisamples=4),
-    "fast": RenderProfile(name="fast", multisamples=0, min_faces=1200, target_faces=800, max_texture=512),
+    "fast": RenderProfile(name="fast", multisamples=0, simplification=Simplification(), max_texture=512),
 }
 
 _MAX_SIZE = 512
@@ -198,9 +198,7 @@ _live: list[TaskRenderer] = []
 def get_assets(task: TaskSimulator, profile: RenderProfile) -> RenderAssets:
     """What the profile uploads for this task, planned once (before workers are forked, where warmed up)."""
     if profile.name not in task.render_assets:
-        task.render_assets[profile.name] = make_assets(
-            task.model, profile.min_faces, profile.target_faces, profile.max_texture
-        )
+        task.render_assets[profile.name] = make_assets(task.model, profile.simplification, profile.max_texture)
     return task.render_assets[profile.name]
 
 

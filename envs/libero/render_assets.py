@@ -5,9 +5,8 @@ every worker holds its own copy of all textures (a 4096 x 4096 one for a bowl of
 
 * Both profiles leave out what is never drawn: textures of no visible geom, meshes of hidden collision shapes, convex
   hulls. No pixel changes.
-* The ``fast`` profile simplifies meshes by vertex clustering (Rossignac and Borrel 1993, "Multi-resolution 3D
-  approximations for rendering complex scenes") and halves textures until they fit a limit. Normals and texture
-  coordinates keep their original values per corner.
+* The ``fast`` profile simplifies meshes (``surface_transfer``, kept on disk by ``mesh_cache``) and halves textures
+  until they fit a limit.
 
 Physics sees none of it: the compiled model holds the changes only while the renderer takes its copy.
 """
@@ -22,21 +21,30 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-GRID_CELLS = (40, 32, 26, 22, 18, 15, 12, 10, 8)
-"""Cells along a mesh's longest side; the finest grid that meets the face budget is taken."""
+from envs.libero.mesh_cache import simplify_once
+from envs.libero.mesh_simplification import Surface
 
 HIDDEN_GROUP = 0
 """LIBERO's collision shapes are in this geom group, which the stock camera images leave out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Corners:
+    """One property of a mesh's corners: distinct ``values float32 [n, k]`` and which one each corner has."""
+
+    values: NDArray[np.float32]
+    index: NDArray[np.int32]
+    """``int32 [faces, 3]``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MeshReplacement:
-    """Faces to upload instead of a mesh's own; ``[n, 3]`` indices into vertices, normals, texture coordinates."""
+    """Triangles to upload instead of a mesh's own; all three properties have the same number of faces."""
 
     mesh: int
-    faces: NDArray[np.int32]
-    normals: NDArray[np.int32]
-    texture_coordinates: NDArray[np.int32]
+    points: Corners
+    normals: Corners
+    texture_coordinates: Corners
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +56,22 @@ class TextureReplacement:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Simplification:
+    """How far a simplified mesh may be from its original (mean distance), and how large it may be."""
+
+    tolerance: float = 0.00025
+    """Metres; a pixel of the wrist camera covers about 1 mm."""
+    relative_tolerance: float = 0.002
+    """Share of the mesh's longest side that is allowed where that is more: large parts are seen from afar."""
+    most_faces: int = 6000
+    """Triangles of a mesh that no fewer would describe within the tolerance (a wicker basket)."""
+    fewest_faces: int = 100
+    """Meshes with no more triangles than this are left as they are."""
+    texture_pixels: int = 256
+    """Side to which textures are reduced before colours are compared [pixels]."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RenderAssets:
     """All replacements of one task and profile."""
 
@@ -55,24 +79,19 @@ class RenderAssets:
     textures: tuple[TextureReplacement, ...]
 
 
-def make_assets(
-    model: mujoco.MjModel, min_faces: int | None, target_faces: int, max_texture: int | None
-) -> RenderAssets:
+def make_assets(model: mujoco.MjModel, simplification: Simplification | None, max_texture: int | None) -> RenderAssets:
     """Plan the replacements.
 
     Args:
         model: the compiled model; only read.
-        min_faces: visible meshes with more faces are simplified, except where geoms that collide use them;
-            ``None`` simplifies none.
-        target_faces: faces to aim at per simplified mesh.
+        simplification: how meshes are simplified; ``None`` keeps every triangle that can be seen.
         max_texture: largest side of a texture [pixels]; ``None`` keeps their size.
     """
     drawn = drawn_meshes(model)
     meshes = [_empty_mesh(mesh) for mesh in range(model.nmesh) if mesh not in drawn]
-    if min_faces is not None:
-        meshes += [
-            _simplify(model, mesh, target_faces) for mesh in sorted(drawn) if model.mesh_facenum[mesh] > min_faces
-        ]
+    if simplification is not None:
+        simplified = (_simplify(model, mesh, simplification) for mesh in sorted(drawn))
+        meshes += [mesh for mesh in simplified if mesh is not None]
     used = used_textures(model)
     textures = []
     for texture in range(model.ntex):
@@ -143,64 +162,77 @@ def uploaded_texture_bytes(model: mujoco.MjModel, assets: RenderAssets) -> int:
 
 
 def _empty_mesh(mesh: int) -> MeshReplacement:
-    none = np.empty((0, 3), dtype=np.int32)
-    return MeshReplacement(mesh=mesh, faces=none, normals=none, texture_coordinates=none)
+    def nothing(size: int) -> Corners:
+        return Corners(values=np.empty((0, size), np.float32), index=np.empty((0, 3), np.int32))
+
+    return MeshReplacement(mesh=mesh, points=nothing(3), normals=nothing(3), texture_coordinates=nothing(2))
 
 
-def _simplify(model: mujoco.MjModel, mesh: int, target_faces: int) -> MeshReplacement:
-    start, count = int(model.mesh_faceadr[mesh]), int(model.mesh_facenum[mesh])
-    rows = slice(start, start + count)
-    first_vertex, vertices = int(model.mesh_vertadr[mesh]), int(model.mesh_vertnum[mesh])
-    points = model.mesh_vert[first_vertex : first_vertex + vertices].astype(np.float64)
-    faces = model.mesh_face[rows]
-
-    def clustered(cells: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        mapped = cluster_vertices(points, cells)[faces]
-        return mapped, distinct_faces(mapped, vertices)
-
-    # Finer grids leave more faces: bisect for the finest that meets the budget (or the coarsest there is).
-    fine, coarse = 0, len(GRID_CELLS) - 1
-    while fine < coarse:
-        middle = (fine + coarse) // 2
-        if len(clustered(GRID_CELLS[middle])[1]) <= target_faces:
-            coarse = middle
-        else:
-            fine = middle + 1
-    mapped, kept = clustered(GRID_CELLS[fine])
+def _simplify(model: mujoco.MjModel, mesh: int, how: Simplification) -> MeshReplacement | None:
+    """``None`` where the mesh is better drawn as it is."""
+    if model.mesh_facenum[mesh] <= how.fewest_faces:
+        return None
+    original = mesh_surface(model, mesh)
+    longest = float(np.ptp(original.points.reshape(-1, 3), axis=0).max())
+    tolerance = max(how.tolerance, how.relative_tolerance * longest)
+    texture = _mesh_texture(model, mesh)
+    if texture is not None:
+        texture = halve_until(texture, how.texture_pixels)
+    surface = simplify_once(original, tolerance, how.most_faces, texture)
+    if surface is None:
+        return None
+    coordinates = surface.texture_coordinates
+    if coordinates is None:
+        coordinates = np.empty((len(surface.points), 0, 2))
     return MeshReplacement(
         mesh=mesh,
-        faces=mapped[kept].astype(np.int32),
-        normals=model.mesh_facenormal[rows][kept].copy(),
-        texture_coordinates=model.mesh_facetexcoord[rows][kept].copy(),
+        points=corners_within(surface.points, int(model.mesh_vertnum[mesh])),
+        normals=corners_within(surface.normals, int(model.mesh_normalnum[mesh])),
+        texture_coordinates=corners_within(coordinates, int(model.mesh_texcoordnum[mesh])),
     )
 
 
-def cluster_vertices(points: NDArray[np.float64], cells: int) -> NDArray[np.int64]:
-    """For each of ``points [n, 3]`` the index of the point that represents its grid cell.
+def mesh_surface(model: mujoco.MjModel, mesh: int) -> Surface:
+    """A mesh's triangles with their normals and texture coordinates."""
+    start, count = int(model.mesh_faceadr[mesh]), int(model.mesh_facenum[mesh])
+    rows = slice(start, start + count)
 
-    The representative is the member nearest to the cell's mean, so surfaces do not shrink towards cell corners.
+    def corners(values: NDArray[np.float32], first: int, index: NDArray[np.int32]) -> NDArray[np.float64]:
+        return values[first:][index[rows]].astype(np.float64)
+
+    textured = model.mesh_texcoordnum[mesh] > 0
+    return Surface(
+        points=corners(model.mesh_vert, model.mesh_vertadr[mesh], model.mesh_face),
+        normals=corners(model.mesh_normal, model.mesh_normaladr[mesh], model.mesh_facenormal),
+        texture_coordinates=corners(model.mesh_texcoord, model.mesh_texcoordadr[mesh], model.mesh_facetexcoord)
+        if textured
+        else None,
+    )
+
+
+def _mesh_texture(model: mujoco.MjModel, mesh: int) -> NDArray[np.uint8] | None:
+    """Pixels that the mesh's texture coordinates point into."""
+    shown = (model.geom_dataid == mesh) & (model.geom_group != HIDDEN_GROUP) & (model.geom_matid >= 0)
+    for material in model.geom_matid[shown]:
+        texture = int(model.mat_texid[material, mujoco.mjtTextureRole.mjTEXROLE_RGB])
+        if texture >= 0 and model.tex_type[texture] == mujoco.mjtTexture.mjTEXTURE_2D:
+            return _texture_pixels(model, texture)
+    return None
+
+
+def corners_within(values: NDArray[np.float64], capacity: int) -> Corners:
+    """``values [faces, 3, k]`` as at most ``capacity`` distinct ones, rounded as coarsely as that needs.
+
+    The compiled model has room for as many positions, normals and texture coordinates as the original mesh has.
     """
-    low = points.min(axis=0)
-    size = max(float((points.max(axis=0) - low).max()) / cells, 1e-12)
-    cell = np.floor((points - low) / size + 0.5).astype(np.int64)
-    number = (cell[:, 0] * (cells + 2) + cell[:, 1]) * (cells + 2) + cell[:, 2]
-    _, group = np.unique(number, return_inverse=True)
-    counts = np.bincount(group)
-    mean = np.stack([np.bincount(group, points[:, axis]) / counts for axis in range(3)], axis=1)
-    distance = ((points - mean[group]) ** 2).sum(axis=1)
-    order = np.lexsort((distance, group))
-    first = np.searchsorted(group[order], np.arange(len(counts)))
-    return order[first][group]
-
-
-def distinct_faces(faces: NDArray[np.int64], vertices: int) -> NDArray[np.int64]:
-    """Rows of ``faces [n, 3]`` that are neither degenerate nor a repetition of an earlier row's triangle."""
-    a, b, c = faces.T
-    proper = np.flatnonzero((a != b) & (b != c) & (a != c))
-    corners = np.sort(faces[proper].astype(np.int64), axis=1)
-    key = (corners[:, 0] * vertices + corners[:, 1]) * vertices + corners[:, 2]
-    _, first = np.unique(key, return_index=True)
-    return proper[np.sort(first)]
+    rows = values.reshape(-1, values.shape[-1])
+    for decimals in range(6, -1, -1):
+        distinct, index = np.unique(rows.round(decimals), axis=0, return_inverse=True)
+        if len(distinct) <= capacity:
+            break
+    else:
+        raise ValueError(f"{len(distinct)} distinct corners do not fit into {capacity}")
+    return Corners(values=distinct.astype(np.float32), index=index.reshape(-1, 3).astype(np.int32))
 
 
 # -- applying ------------------------------------------------------------------------------------------------------
@@ -210,13 +242,16 @@ def distinct_faces(faces: NDArray[np.int64], vertices: int) -> NDArray[np.int64]
 def applied(model: mujoco.MjModel, assets: RenderAssets) -> Iterator[None]:
     """Let the model hold ``assets`` while the block runs, then restore every byte."""
     with contextlib.ExitStack() as undo:
-        for mesh in assets.meshes:
-            start, count = int(model.mesh_faceadr[mesh.mesh]), len(mesh.faces)
-            rows = slice(start, start + count)
-            _replace(undo, model.mesh_face, rows, mesh.faces)
-            _replace(undo, model.mesh_facenormal, rows, mesh.normals)
-            _replace(undo, model.mesh_facetexcoord, rows, mesh.texture_coordinates)
-            _replace(undo, model.mesh_facenum, mesh.mesh, count)
+        for item in assets.meshes:
+            mesh, faces = item.mesh, int(model.mesh_faceadr[item.mesh])
+            for corners, values, first, index in (
+                (item.points, model.mesh_vert, model.mesh_vertadr[mesh], model.mesh_face),
+                (item.normals, model.mesh_normal, model.mesh_normaladr[mesh], model.mesh_facenormal),
+                (item.texture_coordinates, model.mesh_texcoord, model.mesh_texcoordadr[mesh], model.mesh_facetexcoord),
+            ):
+                _replace(undo, values, slice(first, first + len(corners.values)), corners.values)
+                _replace(undo, index, slice(faces, faces + len(corners.index)), corners.index)
+            _replace(undo, model.mesh_facenum, mesh, len(item.points.index))
         for item in assets.textures:
             start = int(model.tex_adr[item.texture])
             _replace(undo, model.tex_data, slice(start, start + item.pixels.size), item.pixels.ravel())

@@ -12,6 +12,7 @@ The result is written after every task, and a second run with the same flags goe
 from __future__ import annotations
 
 import dataclasses
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,12 +56,14 @@ def run(options: Options) -> int:
     for suite, task in jobs:
         rollout.check(task_options(options, suite, task))
     measured = earlier_rows(options)
-    for suite, task in jobs:
+    for number, (suite, task) in enumerate(jobs, 1):
         if not all(f"{suite} {task} {name}" in measured for name in options.contenders):
             table = Table()
             rollout.measure(task_options(options, suite, task), table)
             measured |= {f"{suite} {task} {row['name']}": row for row in table.rows()}
             write(options, jobs, measured)
+            found = ", ".join(f"{name} {factor:.1f}x" for name, factor in ratios(table, rollout.RATIOS).items())
+            print(f"{number}/{len(jobs)} {suite} task {task}: {found or 'measured'}", file=sys.stderr, flush=True)
     table, factors = summary(options, jobs, measured)
     print_rows(f"medians over tasks, {options.workers} workers", table.rows(), factors)
     write(options, jobs, measured)

@@ -81,12 +81,13 @@ def fake_measure(options, table):
     fake_measure.played.append((options.suite, options.task))
 
 
-def test_suites_are_summarised_by_the_median_of_their_tasks_and_go_on_where_they_stopped(tmp_path, monkeypatch):
+def test_suites_are_summarised_by_the_median_of_their_tasks_and_go_on_where_they_stopped(tmp_path, monkeypatch, capsys):
     fake_measure.played = []
     monkeypatch.setattr(suites.rollout, "measure", fake_measure)
     path = tmp_path / "suites.json"
     first = suites.Options(suites=("libero_object",), tasks=(0, 1), contenders=("subproc", "fast"), json=path)
     assert suites.run(first) == 0
+    assert "2/2 libero_object task 1: fast/subproc 4.0x" in capsys.readouterr().err
     result = json.loads(path.read_text())
     assert result["ratios"] == {"libero_object fast/subproc": 4.0}
     assert {row["name"]: row["value"] for row in result["rows"]}["libero_object 1 fast"] == 8.0
