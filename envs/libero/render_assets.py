@@ -28,6 +28,10 @@ HIDDEN_GROUP = 0
 """LIBERO's collision shapes are in this geom group, which the stock camera images leave out."""
 
 
+FAR_PARTS = ("robot0_link", "mount0")
+"""How the names of meshes begin that no camera sees from near: the arm and what it stands on, but not the hand."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Corners:
     """One property of a mesh's corners: distinct ``values float32 [n, k]`` and which one each corner has."""
@@ -63,6 +67,8 @@ class Simplification:
     """Metres; a pixel of the wrist camera covers about 1 mm."""
     relative_tolerance: float = 0.002
     """Share of the mesh's longest side that is allowed where that is more: large parts are seen from afar."""
+    far_tolerance: float = 0.001
+    """At least this is allowed for parts that no camera sees from near [m]."""
     most_faces: int = 6000
     """Triangles of a mesh that no fewer would describe within the tolerance (a wicker basket)."""
     fewest_faces: int = 100
@@ -175,6 +181,8 @@ def _simplify(model: mujoco.MjModel, mesh: int, how: Simplification) -> MeshRepl
     original = mesh_surface(model, mesh)
     longest = float(np.ptp(original.points.reshape(-1, 3), axis=0).max())
     tolerance = max(how.tolerance, how.relative_tolerance * longest)
+    if model.mesh(mesh).name.startswith(FAR_PARTS):
+        tolerance = max(tolerance, how.far_tolerance)
     texture = _mesh_texture(model, mesh)
     if texture is not None:
         texture = halve_until(texture, how.texture_pixels)
