@@ -5,6 +5,7 @@ All of them are claims about gradients, checked on a small policy; the code is t
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -166,22 +167,25 @@ def test_two_sharded_processes_give_the_gradient_of_one(folder: Path, tmp_path: 
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
     script, out = ROOT / "tests" / "support" / "sharded_worker.py", tmp_path / "gradients.safetensors"
     words = ["2", str(tmp_path / "meeting"), str(folder), str(adapter_rank), str(out)]
-    workers = [
-        subprocess.Popen(
-            [sys.executable, str(script), str(rank), *words],
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for rank in range(2)
-    ]
+    logs = [tmp_path / f"rank_{rank}.log" for rank in range(2)]
+    workers = []
+    for rank, log in enumerate(logs):
+        command = [sys.executable, str(script), str(rank), *words]
+        with log.open("w") as file:  # not a pipe: what was said stays readable if a worker hangs
+            workers.append(subprocess.Popen(command, env=environment, stdout=file, stderr=subprocess.STDOUT))
     try:
-        outputs = [worker.communicate(timeout=280)[0] for worker in workers]
+        for worker in workers:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                worker.wait(timeout=140)
     finally:
         for worker in workers:
-            worker.kill()
-    assert all(worker.returncode == 0 for worker in workers), "\n".join(outputs)
+            worker.kill()  # does nothing to one that has ended; -9 below says who hung
+            worker.wait()
+    statuses = [worker.returncode for worker in workers]
+    assert statuses == [0, 0], "".join(
+        f"\nrank {rank} ended with {status} and said:\n{log.read_text()[-4000:]}"
+        for rank, (status, log) in enumerate(zip(statuses, logs, strict=True))
+    )
     assert_close(load_file(out), expected, 1e-4)
 
 
