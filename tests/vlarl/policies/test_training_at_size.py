@@ -21,6 +21,7 @@ from tests.support.policies import noises, observations, random_policy
 from tests.support.training import gradients, losses_of, rollout
 from vlarl.errors import CheckpointError, ConfigError
 from vlarl.nn.adapters import LowRankLinear
+from vlarl.objectives.critic import Critic, ValueFunction
 from vlarl.policies.openvla_oft import OpenVlaOft
 from vlarl.policy import Decoding, LoadConfig
 
@@ -210,3 +211,17 @@ def test_critic_on_the_shared_backbone(folder: Path):
     assert losses[-1] < 0.05 * losses[0]
     log_probs, _ = policy.evaluate(inputs, batch.tokens[batch.decision_mask], batch.temperature)
     assert torch.equal(log_probs.detach(), batch.old_log_probs[batch.decision_mask])  # warm-up left the policy alone
+    for head_only in (False, True):
+        policy.zero_grad()
+        alone = policy.values(inputs, head_only=head_only)
+        assert torch.equal(alone.detach(), policy.values(inputs).detach())
+        alone.sum().backward()
+        reached = {name for name, p in policy.named_parameters() if p.grad is not None}
+        assert all(name.startswith("value_head.") for name in reached) is head_only and reached
+
+
+def test_a_shared_critic_is_refused_without_a_value_head(folder: Path):
+    function = ValueFunction(Critic(source="policy"))
+    with pytest.raises(ConfigError, match=r"no value head.*--load.value-head"):
+        function.attach(load(folder))
+    function.attach(load(folder, value_head=True))
