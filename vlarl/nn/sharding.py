@@ -18,7 +18,7 @@ import atexit
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import torch
 import torch.distributed as dist
@@ -26,7 +26,8 @@ from torch import Tensor
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
 
-from vlarl.nn.openvla_network import OpenVlaNetwork
+if TYPE_CHECKING:
+    from vlarl.nn.openvla_network import OpenVlaNetwork
 
 METHODS = ("act", "evaluate", "values")
 """What is called on a policy from outside; the outermost weights are gathered for each."""

@@ -31,7 +31,7 @@ dist.destroy_process_group()
 def said_and_status(tmp_path: Path, way: str) -> tuple[list[str], int]:
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
     command = [sys.executable, "-c", PROGRAM, str(tmp_path / way), way]
-    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, timeout=200)
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True)
     return done.stdout.split(), done.returncode
 
 
