@@ -67,3 +67,27 @@ def test_warm_up_trains_the_critic_alone():
             same = all(a.equal(b) for a, b in zip(before, policy.parameters(), strict=True))
             assert same is (iteration == 0)
     assert learner.objective.value.network.layers[-1].bias.abs() > 0
+
+
+def test_warm_up_of_a_shared_critic_leaves_the_shared_layers_alone():
+    policy = MlpPolicy(MlpConfig(state_size=3, low=(-1.0,), high=(1.0,), value_head=True))
+    env = SignsConfig(dense=True)
+    objective = replace(ppo(), critic=Critic(source="policy", warmup_iterations=1))
+    learner = make_learner(policy, objective, LearnerConfig(warmup_updates=0, weight_decay=0.1))
+    before = {name: p.clone() for name, p in policy.named_parameters()}
+    with LocalSlots(env) as slots:
+        for iteration in range(2):
+            specs = training_groups(
+                env.task_specs("s"),
+                split="official",
+                groups=8,
+                group_size=1,
+                seed=0,
+                iteration=iteration,
+            )
+            episodes = Collector(policy, slots).collect(specs, Decoding())
+            score_all([EnvironmentConfig().build()], episodes)
+            learner.update(stack_trajectories(episodes), seed=0, iteration=iteration)
+            moved = {name for name, p in policy.named_parameters() if not p.equal(before[name])}
+            head = {name for name in before if name.startswith("value.")}
+            assert moved == head if iteration == 0 else moved > head

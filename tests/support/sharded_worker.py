@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch.distributed.tensor import DTensor
 
 from tests.support.training import losses_of, rollout
-from vlarl.nn.sharding import accumulate, shard
+from vlarl.nn.sharding import accumulate, leave, shard
 from vlarl.policies.openvla_oft import OpenVlaOft
 from vlarl.policy import LoadConfig
 
@@ -35,8 +35,7 @@ def main(rank: int, world: int, meeting_point: str, folder: str, adapter_rank: i
             gradients[name] = parameter.grad.full_tensor().contiguous()
     if rank == 0:
         save_file(gradients, out)
-    dist.barrier()
-    dist.destroy_process_group()
+    leave()
 
 
 if __name__ == "__main__":

@@ -162,12 +162,11 @@ class OpenVlaNetwork(nn.Module):
         assert tokens is not None
         return self.forced_hidden(features, ids, proprio, tokens)
 
-    def first_value(
+    def first_hidden(
         self, features: Tensor, ids: Tensor, lengths: Tensor | None, proprio: Tensor | None, tokens: Tensor | None
     ) -> Tensor:
-        """The critic reads the state that predicts the first action token; causally, no action token is needed."""
-        assert self.value_head is not None
+        """The critic reads what predicts the first action token; causally, no action token is needed."""
         if self.config.decoding == "parallel":
-            return self.value_head(self.chunk_hidden(features, ids, lengths, proprio)[:, 0])
+            return self.chunk_hidden(features, ids, lengths, proprio)[:, 0]
         sequence = self.prompt_sequence(features, ids, proprio)
-        return self.value_head(self.language_model(sequence, slice(sequence.shape[1] - 1, sequence.shape[1]))[:, 0])
+        return self.language_model(sequence, slice(sequence.shape[1] - 1, sequence.shape[1]))[:, 0]

@@ -9,19 +9,25 @@ Usage, in every process of a group::
     shard(policy)
     optimizer = torch.optim.AdamW(policy.trainable_parameters())
     accumulate(policy, [lambda: loss_of(piece) for piece in my_pieces])   # gradients: sums over pieces and processes
+    leave()                                                               # the last line of the program
 """
 
 from __future__ import annotations
 
+import atexit
+import os
+import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
 
-from vlarl.nn.openvla_network import OpenVlaNetwork
+if TYPE_CHECKING:
+    from vlarl.nn.openvla_network import OpenVlaNetwork
 
 METHODS = ("act", "evaluate", "values")
 """What is called on a policy from outside; the outermost weights are gathered for each."""
@@ -63,3 +69,22 @@ def accumulate(policy: OpenVlaNetwork, losses: Sequence[Callable[[], Tensor]]) -
         loss.backward()
         total += float(loss.detach())
     return total
+
+
+def leave(status: int = 0) -> NoReturn:
+    """End this process of a group: wait for the others, run what was registered at exit, write out what was printed.
+
+    The interpreter is not finalised. ``destroy_process_group`` does not stop gloo's threads while a sharded policy
+    refers to the group; one of them that still has the tensors of a finished collective to release needs the
+    interpreter for that and, where it is being finalised, aborts the process ("terminate called without an active
+    exception", pytorch issue 190489). On a busy machine that turns a finished run into a failed one.
+
+    Args:
+        status: the process' exit status.
+    """
+    dist.barrier()  # who leaves first closes connections that a slower process may still read from
+    dist.destroy_process_group()
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)

@@ -31,8 +31,8 @@ from vlarl.types import RolloutBatch
 class Valued(Protocol):
     """A policy with a value head."""
 
-    def values(self, inputs: dict[str, Tensor]) -> Tensor:
-        """Value ``float32 [N]`` of what ``evaluate`` takes."""
+    def values(self, inputs: dict[str, Tensor], *, head_only: bool = False) -> Tensor:
+        """Value ``float32 [N]`` of what ``evaluate`` takes; ``head_only``: no gradient to layers that actions use."""
         ...
 
 
@@ -174,6 +174,11 @@ class ValueFunction(nn.Module):
                     f"objective.critic.source is 'policy', but {type(policy).__name__} has no method values(inputs): "
                     "set it to 'separate'"
                 )
+            if not getattr(getattr(policy, "config", None), "value_head", True):
+                raise ConfigError(
+                    "objective.critic.source is 'policy', but this policy has no value head: add --load.value-head "
+                    "(OpenVLA-OFT) or build it with value_head=True (MlpPolicy), or set it to 'separate'"
+                )
             self._policy = [policy]
 
     def predict(self, batch: RolloutBatch) -> dict[str, float]:
@@ -213,16 +218,16 @@ class ValueFunction(nn.Module):
             batch.columns[name] = ((batch.columns[name] - self.units[0]) / self.units[1]).float()
         del batch.columns["final_values"]
 
-    def values(self, inputs: dict[str, Tensor]) -> Tensor:
+    def values(self, inputs: dict[str, Tensor], head_only: bool = False) -> Tensor:
         """``float32 [N]`` in the critic's own units."""
         if self.network is not None:
             return self.network(inputs)
-        return self._policy[0].values(inputs)
+        return self._policy[0].values(inputs, head_only=head_only)
 
-    def loss(self, decisions: Decisions) -> Tensor:
-        """Scalar, weighted as the policy's loss is."""
+    def loss(self, decisions: Decisions, warming: bool = False) -> Tensor:
+        """Scalar, weighted as the policy's loss is; while ``warming`` it leaves alone what actions are decided with."""
         columns = decisions.columns
-        losses = self.config.loss(self.values(decisions.inputs), columns["values"], columns["returns"])
+        losses = self.config.loss(self.values(decisions.inputs, warming), columns["values"], columns["returns"])
         return (losses * token_shares(decisions).sum((1, 2))).sum()
 
     @torch.no_grad()

@@ -213,9 +213,9 @@ class PolicyGradient(nn.Module):
             loss = loss + regulariser.penalty(log_probs, entropies, decisions, units)
         sums = self._diagnostics(units, ratio, entropies, decisions)
         if self.value is not None:
-            value_loss = self.value.loss(decisions)
-            sums["value_loss"] = value_loss.detach() * sums["tokens"]
             warming = self.iteration <= config.critic.warmup_iterations
+            value_loss = self.value.loss(decisions, warming)
+            sums["value_loss"] = value_loss.detach() * sums["tokens"]
             loss = config.critic.coefficient * value_loss + (0.0 if warming else loss)
         if not torch.isfinite(loss):
             explain_not_finite(loss, log_probs, decisions)

@@ -154,15 +154,20 @@ class MlpPolicy(nn.Module):
         """Log-probabilities and entropies ``float32 [N, chunk, token]``."""
         return self.distribution.log_probs(self._action_parameters(inputs["state"]), tokens, temperature)
 
-    def values(self, inputs: dict[str, Tensor]) -> Tensor:
+    def values(self, inputs: dict[str, Tensor], *, head_only: bool = False) -> Tensor:
         """Value ``float32 [N]`` from the layers that actions are decided with.
+
+        Args:
+            inputs: as ``evaluate`` takes them.
+            head_only: the gradient reaches the value head, and not those layers.
 
         Raises:
             ConfigError: the policy was built without a value head.
         """
         if self.value is None:
             raise ConfigError("this policy has no value head: build it with value_head=True, or use a separate critic")
-        return self.value(self.body(self._normalised(inputs["state"]))).squeeze(-1)
+        hidden = self.body(self._normalised(inputs["state"]))
+        return self.value(hidden.detach() if head_only else hidden).squeeze(-1)
 
     def draw(self, state: Tensor, normal: Tensor) -> tuple[Tensor, Tensor]:
         """Actions ``[N, chunk * action_dim]`` in (-1, 1) and log-probabilities ``[N]``, differentiable (for SAC).

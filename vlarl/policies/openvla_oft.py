@@ -147,11 +147,19 @@ class OpenVlaOft(OpenVlaNetwork):
         log_probs, entropies = log_probs_and_entropy(logits, tokens.to(logits.device), temperature)
         return log_probs.to(tokens.device), entropies.to(tokens.device)
 
-    def values(self, inputs: Mapping[str, Tensor]) -> Tensor:
-        """Differentiable value of each state, ``float32 [N]``; needs a policy with ``value_head``."""
+    def values(self, inputs: Mapping[str, Tensor], *, head_only: bool = False) -> Tensor:
+        """Differentiable value of each state, ``float32 [N]``; ``head_only``: in the value head's weights alone.
+
+        Raises:
+            CheckpointError: this policy has no value head.
+        """
         if self.value_head is None:
             raise CheckpointError("this policy has no critic: load it with --load.value-head")
-        return self._by_prompt(inputs, self.first_value).to(inputs["prompt_ids"].device)
+        assert self.value_head is not None
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not head_only):
+            hidden = self._by_prompt(inputs, self.first_hidden)
+        with self.computing():
+            return self.value_head(hidden).to(inputs["prompt_ids"].device)
 
     def trainable_parameters(self) -> list[nn.Parameter]:
         """What reinforcement learning updates; the vision backbone is frozen after imitation.

@@ -5,6 +5,7 @@ All of them are claims about gradients, checked on a small policy; the code is t
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from tests.support.policies import noises, observations, random_policy
 from tests.support.training import gradients, losses_of, rollout
 from vlarl.errors import CheckpointError, ConfigError
 from vlarl.nn.adapters import LowRankLinear
+from vlarl.objectives.critic import Critic, ValueFunction
 from vlarl.policies.openvla_oft import OpenVlaOft
 from vlarl.policy import Decoding, LoadConfig
 
@@ -166,22 +168,25 @@ def test_two_sharded_processes_give_the_gradient_of_one(folder: Path, tmp_path: 
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
     script, out = ROOT / "tests" / "support" / "sharded_worker.py", tmp_path / "gradients.safetensors"
     words = ["2", str(tmp_path / "meeting"), str(folder), str(adapter_rank), str(out)]
-    workers = [
-        subprocess.Popen(
-            [sys.executable, str(script), str(rank), *words],
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for rank in range(2)
-    ]
+    logs = [tmp_path / f"rank_{rank}.log" for rank in range(2)]
+    workers = []
+    for rank, log in enumerate(logs):
+        command = [sys.executable, str(script), str(rank), *words]
+        with log.open("w") as file:  # not a pipe: what was said stays readable if a worker hangs
+            workers.append(subprocess.Popen(command, env=environment, stdout=file, stderr=subprocess.STDOUT))
     try:
-        outputs = [worker.communicate(timeout=280)[0] for worker in workers]
+        for worker in workers:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                worker.wait(timeout=140)
     finally:
         for worker in workers:
-            worker.kill()
-    assert all(worker.returncode == 0 for worker in workers), "\n".join(outputs)
+            worker.kill()  # does nothing to one that has ended; -9 below says who hung
+            worker.wait()
+    statuses = [worker.returncode for worker in workers]
+    assert statuses == [0, 0], "".join(
+        f"\nrank {rank} ended with {status} and said:\n{log.read_text()[-4000:]}"
+        for rank, (status, log) in enumerate(zip(statuses, logs, strict=True))
+    )
     assert_close(load_file(out), expected, 1e-4)
 
 
@@ -206,3 +211,17 @@ def test_critic_on_the_shared_backbone(folder: Path):
     assert losses[-1] < 0.05 * losses[0]
     log_probs, _ = policy.evaluate(inputs, batch.tokens[batch.decision_mask], batch.temperature)
     assert torch.equal(log_probs.detach(), batch.old_log_probs[batch.decision_mask])  # warm-up left the policy alone
+    for head_only in (False, True):
+        policy.zero_grad()
+        alone = policy.values(inputs, head_only=head_only)
+        assert torch.equal(alone.detach(), policy.values(inputs).detach())
+        alone.sum().backward()
+        reached = {name for name, p in policy.named_parameters() if p.grad is not None}
+        assert all(name.startswith("value_head.") for name in reached) is head_only and reached
+
+
+def test_a_shared_critic_is_refused_without_a_value_head(folder: Path):
+    function = ValueFunction(Critic(source="policy"))
+    with pytest.raises(ConfigError, match=r"no value head.*--load.value-head"):
+        function.attach(load(folder))
+    function.attach(load(folder, value_head=True))
