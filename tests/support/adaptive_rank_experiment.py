@@ -1,0 +1,41 @@
+"""The toy with low-rank adapters whose ranks are cut while it learns: an experiment for ``vlarl train``."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import nn
+
+from configs.toy_grpo import config as toy
+from vlarl.config import TrainConfig
+from vlarl.nn.adapter_ranks import AdapterRankConfig
+from vlarl.nn.adapters import add_adapters
+from vlarl.nn.low_rank import RankRule
+from vlarl.policies.state_mlp import StateMlp, StateMlpConfig
+
+
+class AdaptedMlp(StateMlp):
+    """A ``StateMlp`` of which only low-rank adapters learn."""
+
+    def __init__(self, config: StateMlpConfig | None = None, *, seed: int = 0) -> None:
+        super().__init__(config, seed=seed)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            add_adapters(self.net, rank=6, alpha=6.0)
+
+    def trainable_parameters(self) -> list[nn.Parameter]:
+        """The adapters."""
+        return [parameter for name, parameter in self.named_parameters() if ".lora_" in name]
+
+
+def config() -> TrainConfig:
+    """Cuts after iterations 2, 4, 6, ..."""
+    base = toy()
+    ranks = AdapterRankConfig(every=2, rule=RankRule(beta=0.8), warmup_updates=3)
+    return replace(
+        base,
+        name="adaptive_rank",
+        policy="tests.support.adaptive_rank_experiment:AdaptedMlp",
+        learner=replace(base.learner, learning_rate=2e-2, adapter_ranks=ranks),
+    )
