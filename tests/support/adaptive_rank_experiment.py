@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -12,17 +14,33 @@ from vlarl.config import TrainConfig
 from vlarl.nn.adapter_ranks import AdapterRankConfig
 from vlarl.nn.adapters import add_adapters
 from vlarl.nn.low_rank import RankRule
+from vlarl.policies.plain_files import load_plain, save_plain
 from vlarl.policies.state_mlp import StateMlp, StateMlpConfig
+from vlarl.policy import DEFAULT_LOAD, LoadConfig
 
 
 class AdaptedMlp(StateMlp):
     """A ``StateMlp`` of which only low-rank adapters learn."""
 
-    def __init__(self, config: StateMlpConfig | None = None, *, seed: int = 0) -> None:
+    def __init__(self, config: StateMlpConfig | None = None, *, seed: int = 0, rank: int = 6) -> None:
         super().__init__(config, seed=seed)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            add_adapters(self.net, rank=6, alpha=6.0)
+            add_adapters(self.net, rank=rank, alpha=float(rank))
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path, *, load: LoadConfig = DEFAULT_LOAD, seed: int = 0) -> AdaptedMlp:
+        """As it was saved, or its frozen weights with fresh adapters of another rank."""
+        saved = load_plain(folder, StateMlpConfig, cls, "an AdaptedMlp")
+        if load.adapter_rank == 0:
+            return saved
+        fresh = cls(saved.config, seed=seed, rank=load.adapter_rank)
+        fresh.load_state_dict({n: v for n, v in saved.state_dict().items() if ".lora_" not in n}, strict=False)
+        return fresh
+
+    def save_pretrained(self, folder: str | Path, card: dict[str, Any] | None = None) -> None:
+        """Write ``config.json`` and ``model.safetensors``."""
+        save_plain(folder, self, f"{__name__}:AdaptedMlp", self.config, card)
 
     def trainable_parameters(self) -> list[nn.Parameter]:
         """The adapters."""

@@ -217,18 +217,9 @@ def summarise(results: list[dict[str, Any]]) -> tuple[Table, dict[str, float]]:
 
 def intervals(results: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """Mean return over seeds with Student's 95 % interval."""
+    from vlarl.statistics import student_interval
+
     scores: dict[str, list[float]] = {}
     for result in results:
         scores.setdefault(f"{result['env']} {result['contender']}", []).append(float(np.mean(result["returns"])))
     return {name: student_interval(values) for name, values in scores.items()}
-
-
-def student_interval(values: list[float]) -> dict[str, Any]:
-    """Mean, Student's 95 % interval (None for a single value) and their number."""
-    from scipy import stats
-
-    mean, interval = float(np.mean(values)), None
-    if len(values) > 1:
-        half = float(stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / len(values) ** 0.5)
-        interval = [mean - half, mean + half]
-    return {"mean": mean, "ci95": interval, "seeds": len(values)}

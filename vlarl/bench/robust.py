@@ -240,8 +240,8 @@ def scores(result: dict[str, Any]) -> dict[str, float]:
 
 def write(options: Options, table: Table, results: list[dict[str, Any]]) -> None:
     """Write the result file."""
-    from vlarl.bench.mujoco import student_interval
     from vlarl.results import result_header, write_result
+    from vlarl.statistics import student_interval
 
     by_name: dict[str, list[float]] = {}
     for result in results:
