@@ -7,14 +7,21 @@ import torch
 
 from tests.property.test_masks import trajectory
 from tests.support.adaptive_rank_experiment import AdaptedMlp
+from tests.support.policies import random_policy
+from tests.support.training import episodes as episodes_of_vla
 from vlarl.checkpoint import load_checkpoint, save_checkpoint
 from vlarl.errors import ConfigError
 from vlarl.learner import Learner, LearnerConfig, make_learner
 from vlarl.nn.adapter_ranks import AdapterRankConfig
+from vlarl.nn.adapters import adapters
 from vlarl.nn.low_rank import RankRule, singular_values
 from vlarl.objectives.grpo import GrpoConfig
 from vlarl.objectives.sac import SacConfig
+from vlarl.policies.openvla_oft import OpenVlaOft
 from vlarl.policies.state_mlp import StateMlp
+from vlarl.policy import LoadConfig, TorchPolicy
+from vlarl.reward import score_all
+from vlarl.rewards.success import SuccessConfig
 from vlarl.types import RolloutBatch, stack_trajectories
 
 RANKS = AdapterRankConfig(every=2, rule=RankRule(beta=0.8), warmup_updates=4)
@@ -29,7 +36,7 @@ def episodes(policy: StateMlp, iteration: int) -> RolloutBatch:
     )
 
 
-def learner_of(policy: StateMlp, ranks: AdapterRankConfig = RANKS, **changes) -> Learner:
+def learner_of(policy: TorchPolicy, ranks: AdapterRankConfig = RANKS, **changes) -> Learner:
     config = LearnerConfig(learning_rate=1e-2, warmup_updates=0, epochs=3, adapter_ranks=ranks, **changes)
     return Learner(policy, GrpoConfig().build(), config)
 
@@ -119,6 +126,26 @@ def test_a_run_continued_from_its_checkpoint_ends_with_the_same_bits(tmp_path):
     assert resumed.ranks.state_dict() == learner.ranks.state_dict()
     for a, b in zip([*policy.parameters(), *learner.average], [*again.parameters(), *resumed.average], strict=True):
         assert torch.equal(a, b)
+
+
+def test_a_vla_whose_ranks_are_cut_stays_on_policy_and_is_saved_with_them(tmp_path):
+    random_policy().save_pretrained(tmp_path / "base")
+    policy = OpenVlaOft.from_pretrained(tmp_path / "base", load=LoadConfig(adapter_rank=8))
+    learner = learner_of(policy, AdapterRankConfig(every=2, last=2, rule=RankRule(beta=0.8)))
+    found = []
+    for iteration in range(3):
+        played = episodes_of_vla(policy, decisions=(2, 1, 2, 1))
+        score_all([SuccessConfig().build()], played)
+        found.append(learner.update(stack_trajectories(played), seed=0, iteration=iteration))
+    assert [metrics["ratio_before_update"] for metrics in found] == pytest.approx([1.0, 1.0, 1.0], abs=1e-6)
+    assert found[0]["rank_mean"] == 8 and found[1]["rank_mean"] == found[2]["rank_mean"] < 8
+    policy.save_pretrained(tmp_path / "cut")
+    again = OpenVlaOft.from_pretrained(tmp_path / "cut")
+    ranks = {name: layer.rank for name, layer in learner.ranks.layers.items()}
+    assert {name: layer.rank for name, layer in adapters(again)} == ranks and len(ranks) == 24
+    for one, two in zip(episodes_of_vla(policy), episodes_of_vla(again), strict=True):
+        for a, b in zip(one.outputs, two.outputs, strict=True):
+            assert (a.log_probs == b.log_probs).all()
 
 
 def test_without_cuts_nothing_is_different():
