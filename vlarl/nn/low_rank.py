@@ -183,7 +183,7 @@ class FactoredLinear(nn.Module):
 
 
 class RankController:
-    """Decides when to cut, cuts, and takes a cut back that costs too much.
+    """Decides how far to cut, cuts, takes a cut back that costs too much, and gives directions back on request.
 
     A layer that is all zero has learned nothing yet (a fresh LoRA) and keeps its rank.
 
@@ -233,6 +233,19 @@ class RankController:
                 layer.set_factors(*truncate(*layer.factors(), rank))
         self.history.append({"before": before, "after": after, "reverted": False})
         return before != after
+
+    def grow(self, directions: int) -> bool:
+        """Add so many random directions that change nothing yet to every layer, up to full rank; whether any were."""
+        before = [layer.rank for layer in self.layers]
+        for layer in self.layers:
+            first, second = layer.factors()
+            rank = min(layer.rank + directions, first.shape[0], second.shape[1])
+            if rank > layer.rank:
+                layer.set_factors(*resized(first, second, rank))
+        after = [layer.rank for layer in self.layers]
+        if after != before:
+            self.history.append({"before": before, "after": after, "reverted": False})
+        return after != before
 
     def revert_if_worse(self, before: float, after: float) -> bool:
         """Take the last cut back if the score fell by more than the tolerance; returns whether it was."""
