@@ -134,7 +134,7 @@ class Learner:
         self.average = [p.detach().clone() for p in self.parameters] if config.average_decay else []
         self._num_policy_parameters = len(self.parameters)
         plan = config.adapter_ranks
-        self.ranks = AdapterRanks(cast(nn.Module, policy), self.parameters, plan) if plan.every else None
+        self.adapter_ranks = AdapterRanks(cast(nn.Module, policy), self.parameters, plan) if plan.every else None
         self._adopt_parameters()
 
     def _adopt_parameters(self) -> None:
@@ -174,8 +174,8 @@ class Learner:
         }
         if isinstance(self.objective, nn.Module):
             state["objective"] = self.objective.state_dict()
-        if self.ranks is not None:
-            state["ranks"] = self.ranks.state_dict()
+        if self.adapter_ranks is not None:
+            state["ranks"] = self.adapter_ranks.state_dict()
         return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -186,8 +186,8 @@ class Learner:
         self.optimizer.load_state_dict(state["optimizer"])
         self.num_updates = int(state["num_updates"])
         self.average = list(state["average"])
-        if self.ranks is not None:
-            self.ranks.load_state_dict(state["ranks"])
+        if self.adapter_ranks is not None:
+            self.adapter_ranks.load_state_dict(state["ranks"])
         self.policy.version = self.num_updates
 
     def update(self, batch: RolloutBatch, *, seed: int, iteration: int, progress: float = 0.0) -> dict[str, float]:
@@ -228,9 +228,9 @@ class Learner:
             metrics |= {name: value / tokens for name, value in totals.items()}
             metrics["grad_norm"] = sum(grad_norms) / len(grad_norms)
         metrics["learning_rate"] = self._current_learning_rate()
-        if self.ranks is not None:
-            self._begin_anew(self.ranks.cut_if_due(iteration + 1, self.num_updates))
-            metrics |= self.ranks.metrics()
+        if self.adapter_ranks is not None:
+            self._begin_anew(self.adapter_ranks.cut_if_due(iteration + 1, self.num_updates))
+            metrics |= self.adapter_ranks.metrics()
         metrics["updates"] = float(self.num_updates)
         metrics["seconds/update"] = time.perf_counter() - started
         metrics["cpu_seconds/update"] = time.process_time() - cpu
@@ -332,7 +332,7 @@ class Learner:
         self._base_rate = first if last is None else first + (last - first) * progress
 
     def _current_learning_rate(self) -> float:
-        after_cut = 1.0 if self.ranks is None else self.ranks.rate_factor(self.num_updates)
+        after_cut = 1.0 if self.adapter_ranks is None else self.adapter_ranks.rate_factor(self.num_updates)
         return self._base_rate * min(1.0, (self.num_updates + 1) / max(self.config.warmup_updates, 1)) * after_cut
 
 

@@ -48,9 +48,9 @@ class AdaptedMlp(StateMlp):
 
 
 def config() -> TrainConfig:
-    """Cuts after iterations 2, 4, 6, ..."""
+    """Cuts after iterations 2, 4, 6, ..., taken back where success falls to a tenth."""
     base = toy()
-    ranks = AdapterRankConfig(every=2, rule=RankRule(beta=0.8), warmup_updates=3)
+    ranks = AdapterRankConfig(every=2, rule=RankRule(beta=0.8), warmup_updates=3, score_episodes=4, tolerance=0.9)
     return replace(
         base,
         name="adaptive_rank",

@@ -11,7 +11,8 @@ average of their weights; the learning rate of all parameters rises again from 0
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -39,10 +40,15 @@ class AdapterRankConfig:
     """What energies are compared with: the most that a layer had at any cut (has a fixed point), or what it has now."""
     warmup_updates: int = 8
     """Optimiser steps over which the learning rate rises after a cut."""
+    score_episodes: int = 0
+    """Episodes from training starts that are played right before and right after a cut, alike; 0: none."""
+    tolerance: float = 0.1
+    """A cut is taken back if their success falls by more than this share of it."""
 
     def __post_init__(self) -> None:
-        if min(self.every, self.first, self.last, self.warmup_updates) < 0:
-            raise ConfigError(f"adapter_ranks: {self}; expected every, first, last and warmup_updates 0 or more")
+        numbers = (self.every, self.first, self.last, self.warmup_updates, self.score_episodes, self.tolerance)
+        if min(numbers) < 0:
+            raise ConfigError(f"adapter_ranks: {self}; expected no number below 0")
 
     def is_due(self, iteration: int) -> bool:
         """Whether ranks are cut after this many finished iterations."""
@@ -73,7 +79,11 @@ class AdapterRanks:
                 "set --load.adapter-rank 16, or --learner.adapter-ranks.every 0"
             )
         self.config = config
-        self.controller = RankController(list(self.layers.values()), config.rule, reference=config.reference)
+        self.controller = RankController(
+            list(self.layers.values()), config.rule, reference=config.reference, tolerance=config.tolerance
+        )
+        self.score: Callable[[], float] | None = None
+        """Success of the policy as it is; set by whoever can play episodes."""
         self.last_cut = -1
         """Optimiser steps before the last cut; -1: none yet."""
 
@@ -82,16 +92,21 @@ class AdapterRanks:
         if not self.config.is_due(iteration):
             return []
         before = {name: layer.rank for name, layer in self.layers.items()}
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)  # the last bits of a decomposition depend on it, and a resumed run must find the same
-        try:
-            if not self.controller.cut():
-                return []
-        finally:
-            torch.set_num_threads(threads)
+        if not self._cut():
+            return []
         self.last_cut = updates
         cut = [layer for name, layer in self.layers.items() if layer.rank != before[name]]
         return [parameter for layer in cut for parameter in (layer.lora_a, layer.lora_b)]
+
+    def _cut(self) -> bool:
+        """Cut, and take it back where the score says so; whether anything is changed."""
+        with _one_thread():
+            if not self.controller.would_cut():
+                return False
+        before = self.score() if self.score else 0.0
+        with _one_thread():
+            self.controller.cut()
+        return not (self.score and self.controller.revert_if_worse(before, self.score()))
 
     def rate_factor(self, updates: int) -> float:
         """Factor of the learning rate at the optimiser step number ``updates`` (from 0)."""
@@ -100,10 +115,12 @@ class AdapterRanks:
         return min(1.0, (updates - self.last_cut + 1) / max(self.config.warmup_updates, 1))
 
     def metrics(self) -> dict[str, float]:
-        """``rank_mean``, ``rank_min``, ``rank_max``, and ``rank/LAYER`` of every trained adapter."""
+        """``rank_mean``, ``rank_min``, ``rank_max``, ``rank_reverts``, and ``rank/LAYER`` of every trained adapter."""
         ranks = {f"rank/{name}": float(layer.rank) for name, layer in self.layers.items()}
         values = list(ranks.values())
-        return {"rank_mean": sum(values) / len(values), "rank_min": min(values), "rank_max": max(values)} | ranks
+        summary = {"rank_mean": sum(values) / len(values), "rank_min": min(values), "rank_max": max(values)}
+        reverts = sum(bool(event["reverted"]) for event in self.controller.history)
+        return summary | {"rank_reverts": float(reverts)} | ranks
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run needs besides the weights, whose shapes say the ranks."""
@@ -115,3 +132,14 @@ class AdapterRanks:
         self.last_cut = int(state["last_cut"])
         self.controller.totals = list(state["totals"])
         self.controller.history = list(state["history"])
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """The last bits of a decomposition depend on the number of threads, and a resumed run must find the same ones."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

@@ -224,6 +224,10 @@ class RankController:
             found.append(self.rule.rank(sigma, total) if energy > 0 else layer.rank)
         return found
 
+    def would_cut(self) -> bool:
+        """Whether the rule asks for fewer directions anywhere."""
+        return any(rank < layer.rank for rank, layer in zip(self.wanted(), self.layers, strict=True))
+
     def cut(self) -> bool:
         """Cut every layer to what the rule asks for; whether anything changed (optimisers must then be made anew)."""
         before, after = [layer.rank for layer in self.layers], self.wanted()

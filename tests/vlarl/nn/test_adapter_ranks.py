@@ -52,7 +52,7 @@ def test_when_ranks_are_cut():
     assert due() == [] and due(first=3) == []
     assert due(every=4) == [4, 8, 12]
     assert due(every=3, first=5, last=11) == [5, 8, 11]
-    with pytest.raises(ConfigError, match="0 or more"):
+    with pytest.raises(ConfigError, match="no number below 0"):
         AdapterRankConfig(every=-1)
 
 
@@ -65,7 +65,7 @@ def test_a_cut_lowers_ranks_and_what_belongs_to_them_begins_anew():
     assert second["rank_mean"] == pytest.approx(sum(second[f"rank/net.{i}"] for i in (0, 2, 4)) / 3)
     rates = [metrics["learning_rate"] / 1e-2 for metrics in (first, second, third)]  # after 3, 6 and 9 updates
     assert rates == pytest.approx([1.0, 1.0, 1.0])
-    ranks, changed = learner.ranks, learner.ranks and learner.ranks.layers["net.4"]
+    ranks, changed = learner.adapter_ranks, learner.adapter_ranks and learner.adapter_ranks.layers["net.4"]
     assert ranks is not None and changed is not None and changed.rank < 6
     assert ranks.last_cut == 6 and [ranks.rate_factor(n) for n in range(6, 11)] == [0.25, 0.5, 0.75, 1.0, 1.0]
     state = learner.optimizer.state
@@ -79,13 +79,13 @@ def test_the_rule_is_kept_and_a_cut_policy_is_not_cut_again_before_it_grows():
     policy = AdaptedMlp()
     learner = learner_of(policy)
     iterate(policy, learner, range(1))
-    before = {name: singular_values(*layer.factors()) for name, layer in learner.ranks.layers.items()}
+    before = {name: singular_values(*layer.factors()) for name, layer in learner.adapter_ranks.layers.items()}
     moved = [parameter.detach().clone() for parameter in policy.parameters()]
-    assert learner.ranks.cut_if_due(2, 3)
-    for name, layer in learner.ranks.layers.items():
+    assert learner.adapter_ranks.cut_if_due(2, 3)
+    for name, layer in learner.adapter_ranks.layers.items():
         assert layer.rank == RankRule(beta=0.8).rank(before[name])
         torch.testing.assert_close(singular_values(*layer.factors()), before[name][: layer.rank], atol=1e-5, rtol=1e-4)
-    assert learner.ranks.cut_if_due(4, 3) == []
+    assert learner.adapter_ranks.cut_if_due(4, 3) == []
     frozen = [p for name, p in policy.named_parameters() if ".lora_" not in name]
     kept = [p for p, (name, _) in zip(moved, policy.named_parameters(), strict=True) if ".lora_" not in name]
     assert all(torch.equal(a, b) for a, b in zip(frozen, kept, strict=True))
@@ -101,10 +101,28 @@ def test_the_minimum_rank_and_the_papers_rule():
     assert seen == sorted(seen, reverse=True) and len(set(seen)) == 4  # it has no fixed point
 
 
+def test_a_cut_that_costs_success_is_taken_back():
+    def played(scores: list[float]) -> tuple[AdaptedMlp, Learner, list[dict[str, float]]]:
+        policy = AdaptedMlp()
+        learner = learner_of(policy, AdapterRankConfig(every=2, rule=RankRule(beta=0.8), tolerance=0.1))
+        found = iter(scores)
+        learner.adapter_ranks.score = lambda: next(found)
+        return policy, learner, iterate(policy, learner, range(3))
+
+    _, _, kept = played([0.5, 0.46])
+    assert kept[1]["rank_mean"] < 6 and kept[1]["rank_reverts"] == 0
+    policy, learner, reverted = played([0.5, 0.44])
+    assert [metrics["rank_mean"] for metrics in reverted] == [6, 6, 6] and reverted[-1]["rank_reverts"] == 1
+    never = AdaptedMlp()
+    iterate(never, learner_of(never, AdapterRankConfig(every=99)), range(3))
+    assert all(torch.equal(a, b) for a, b in zip(policy.parameters(), never.parameters(), strict=True))
+    assert learner.adapter_ranks.rate_factor(6) == 1.0
+
+
 def test_layers_that_have_learned_nothing_or_do_not_learn_keep_their_rank():
     policy = AdaptedMlp()
     learner = learner_of(policy, frozen=("net.0",))
-    assert learner.ranks.cut_if_due(2, 0) == []  # B is zero everywhere
+    assert learner.adapter_ranks.cut_if_due(2, 0) == []  # B is zero everywhere
     (metrics,) = iterate(policy, learner, range(1, 2))
     assert "rank/net.0" not in metrics and metrics["rank/net.2"] < 6
     assert policy.net[0].rank == 6
@@ -122,8 +140,8 @@ def test_a_run_continued_from_its_checkpoint_ends_with_the_same_bits(tmp_path):
     again.load_state_dict(weights)
     resumed.load_state_dict(state)
     iterate(again, resumed, range(4, 9))
-    assert resumed.ranks.metrics() == learner.ranks.metrics()
-    assert resumed.ranks.state_dict() == learner.ranks.state_dict()
+    assert resumed.adapter_ranks.metrics() == learner.adapter_ranks.metrics()
+    assert resumed.adapter_ranks.state_dict() == learner.adapter_ranks.state_dict()
     for a, b in zip([*policy.parameters(), *learner.average], [*again.parameters(), *resumed.average], strict=True):
         assert torch.equal(a, b)
 
@@ -141,7 +159,7 @@ def test_a_vla_whose_ranks_are_cut_stays_on_policy_and_is_saved_with_them(tmp_pa
     assert found[0]["rank_mean"] == 8 and found[1]["rank_mean"] == found[2]["rank_mean"] < 8
     policy.save_pretrained(tmp_path / "cut")
     again = OpenVlaOft.from_pretrained(tmp_path / "cut")
-    ranks = {name: layer.rank for name, layer in learner.ranks.layers.items()}
+    ranks = {name: layer.rank for name, layer in learner.adapter_ranks.layers.items()}
     assert {name: layer.rank for name, layer in adapters(again)} == ranks and len(ranks) == 24
     for one, two in zip(episodes_of_vla(policy), episodes_of_vla(again), strict=True):
         for a, b in zip(one.outputs, two.outputs, strict=True):
@@ -154,7 +172,7 @@ def test_without_cuts_nothing_is_different():
     plain, watched = learner_of(one, AdapterRankConfig()), learner_of(two, never)
     iterate(one, plain, range(3))
     iterate(two, watched, range(3))
-    assert plain.ranks is None and all(
+    assert plain.adapter_ranks is None and all(
         torch.equal(a, b) for a, b in zip(one.parameters(), two.parameters(), strict=True)
     )
     assert "ranks" not in copy.deepcopy(plain.state_dict())
