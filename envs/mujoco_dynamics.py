@@ -244,6 +244,10 @@ class ModelDistance:
         """
         return float(np.linalg.norm(self._next_states(self._nominal | dict(values)) - self._stock, axis=1).mean())
 
+    def over(self, config: DynamicsConfig, samples: int) -> list[float]:
+        """The same of the models of a configuration's first ``samples`` episodes."""
+        return [self.of(config.parameters(episode)) for episode in range(samples)]
+
     def _next_states(self, values: Mapping[str, float]) -> np.ndarray:
         simulator: Any = self._slot.env.unwrapped
         self._slot.dynamics.apply(values)
@@ -259,6 +263,15 @@ class ModelDistance:
         self._slot.close()
 
 
+def realised_distances(config: DynamicsConfig, *, samples: int = 32, probes: int = 64) -> list[float]:
+    """How far the models of the first ``samples`` episodes are from the stock one."""
+    distance = ModelDistance(config.env_id, probe_transitions(config.env_id, probes))
+    try:
+        return distance.over(config, samples)
+    finally:
+        distance.close()
+
+
 def calibrate_radius(
     config: DynamicsConfig, limit: float, *, samples: int = 32, probes: int = 64, rounds: int = 12
 ) -> tuple[float, float]:
@@ -270,8 +283,7 @@ def calibrate_radius(
     distance = ModelDistance(config.env_id, probe_transitions(config.env_id, probes))
 
     def reach(radius: float) -> float:
-        shrunk = replace(config, radius=radius)
-        return max(distance.of(shrunk.parameters(episode)) for episode in range(samples))
+        return max(distance.over(replace(config, radius=radius), samples))
 
     low, high = 0.0, 1.0
     if reach(1.0) <= limit:

@@ -10,13 +10,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, field
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor, nn
 
 from vlarl.errors import ConfigError, unknown_name
+from vlarl.nn.adapter_ranks import AdapterRankConfig, AdapterRanks
 from vlarl.objective import Decisions, LossOutput, Objective, ObjectiveConfig
 from vlarl.policy import TorchPolicy
 from vlarl.seeding import stream
@@ -48,6 +49,8 @@ class LearnerConfig:
     average_decay: float = 0.0
     """Decay per optimiser step of a running average of the weights (Polyak); 0: none. Rollouts use the newest
     weights, evaluation and the saved policy the averaged ones: noise of single updates cancels."""
+    adapter_ranks: AdapterRankConfig = field(default_factory=AdapterRankConfig)
+    """Cut the ranks of low-rank adapters as training goes on."""
     threads: int = 2
     """Threads that work on micro-batches side by side; does not change results."""
 
@@ -97,9 +100,20 @@ class AnyLearner(Protocol):
 
 
 def make_learner(policy: TorchPolicy, objective: ObjectiveConfig, config: LearnerConfig) -> AnyLearner:
-    """The learner of an objective: its own, where it has ``build_learner`` (off-policy), or the on-policy one."""
+    """The learner of an objective: its own, where it has ``build_learner`` (off-policy), or the on-policy one.
+
+    Raises:
+        ConfigError: ranks of adapters are to be cut by a learner that has none.
+    """
     build = getattr(objective, "build_learner", None)
-    return Learner(policy, objective.build(), config) if build is None else build(policy, config)
+    if build is None:
+        return Learner(policy, objective.build(), config)
+    if config.adapter_ranks.every:
+        raise ConfigError(
+            f"adapter_ranks.every is {config.adapter_ranks.every}, but {type(objective).__name__} brings a learner of "
+            "its own, which trains no adapters: set --learner.adapter-ranks.every 0"
+        )
+    return build(policy, config)
 
 
 class Learner:
@@ -119,6 +133,8 @@ class Learner:
         self._base_rate = config.learning_rate
         self.average = [p.detach().clone() for p in self.parameters] if config.average_decay else []
         self._num_policy_parameters = len(self.parameters)
+        plan = config.adapter_ranks
+        self.adapter_ranks = AdapterRanks(cast(nn.Module, policy), self.parameters, plan) if plan.every else None
         self._adopt_parameters()
 
     def _adopt_parameters(self) -> None:
@@ -151,8 +167,16 @@ class Learner:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything beside the policy's weights that a resumed run needs."""
-        state = {"optimizer": self.optimizer.state_dict(), "num_updates": self.num_updates, "average": self.average}
-        return state | ({"objective": self.objective.state_dict()} if isinstance(self.objective, nn.Module) else {})
+        state: dict[str, Any] = {
+            "optimizer": self.optimizer.state_dict(),
+            "num_updates": self.num_updates,
+            "average": self.average,
+        }
+        if isinstance(self.objective, nn.Module):
+            state["objective"] = self.objective.state_dict()
+        if self.adapter_ranks is not None:
+            state["ranks"] = self.adapter_ranks.state_dict()
+        return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue where ``state_dict`` was taken."""
@@ -162,6 +186,8 @@ class Learner:
         self.optimizer.load_state_dict(state["optimizer"])
         self.num_updates = int(state["num_updates"])
         self.average = list(state["average"])
+        if self.adapter_ranks is not None:
+            self.adapter_ranks.load_state_dict(state["ranks"])
         self.policy.version = self.num_updates
 
     def update(self, batch: RolloutBatch, *, seed: int, iteration: int, progress: float = 0.0) -> dict[str, float]:
@@ -202,6 +228,9 @@ class Learner:
             metrics |= {name: value / tokens for name, value in totals.items()}
             metrics["grad_norm"] = sum(grad_norms) / len(grad_norms)
         metrics["learning_rate"] = self._current_learning_rate()
+        if self.adapter_ranks is not None:
+            self._begin_anew(self.adapter_ranks.cut_if_due(iteration + 1, self.num_updates))
+            metrics |= self.adapter_ranks.metrics()
         metrics["updates"] = float(self.num_updates)
         metrics["seconds/update"] = time.perf_counter() - started
         metrics["cpu_seconds/update"] = time.process_time() - cpu
@@ -289,12 +318,22 @@ class Learner:
             average.lerp_(parameter.detach(), 1.0 - self.config.average_decay)
         return grad_norm
 
+    def _begin_anew(self, changed: list[nn.Parameter]) -> None:
+        """Forget the moments and the average of parameters that have another shape now."""
+        for parameter in changed:
+            self.optimizer.state.pop(parameter, None)
+        known = {id(parameter) for parameter in changed}
+        for index, parameter in enumerate(self.parameters[: len(self.average)]):
+            if id(parameter) in known:
+                self.average[index] = parameter.detach().clone()
+
     def _set_base_rate(self, progress: float) -> None:
         first, last = self.config.learning_rate, self.config.final_learning_rate
         self._base_rate = first if last is None else first + (last - first) * progress
 
     def _current_learning_rate(self) -> float:
-        return self._base_rate * min(1.0, (self.num_updates + 1) / max(self.config.warmup_updates, 1))
+        after_cut = 1.0 if self.adapter_ranks is None else self.adapter_ranks.rate_factor(self.num_updates)
+        return self._base_rate * min(1.0, (self.num_updates + 1) / max(self.config.warmup_updates, 1)) * after_cut
 
 
 def _linear_loss(log_probs: Tensor, entropies: Tensor, decisions: Decisions) -> LossOutput:

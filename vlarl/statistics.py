@@ -81,6 +81,15 @@ def difference(
     return Estimate(value, value - below, value + above)
 
 
+def student_interval(values: Sequence[float]) -> dict[str, Any]:
+    """Mean of a few runs, Student's 95 % interval (None for a single value) and their number."""
+    mean, interval = float(np.mean(values)), None
+    if len(values) > 1:
+        half = float(stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / len(values) ** 0.5)
+        interval = [mean - half, mean + half]
+    return {"mean": mean, "ci95": interval, "seeds": len(values)}
+
+
 def success_at_k(successes: int, episodes: int, k: int) -> float:
     """Probability that at least one of ``k`` episodes of a task succeeds, estimated without bias from n >= k episodes.
 

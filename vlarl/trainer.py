@@ -96,6 +96,9 @@ class Trainer:
         with self._pool(self.config.env) as pool:
             runner = LocalRunner(Collector(self.policy, pool), self.learner)
             self._evaluate(runner.collector, "before")
+            ranks = getattr(self.learner, "adapter_ranks", None)
+            if ranks is not None and ranks.config.score_episodes:
+                ranks.score = partial(self._score, runner.collector, ranks.config.score_episodes)
             while self.iteration < self.config.iterations:
                 metrics = self._train_iteration(runner, pool)
                 self.iteration += 1
@@ -210,6 +213,20 @@ class Trainer:
             generator = stream("curriculum", self.config.seed, self.iteration, draw)
             specs = self.curriculum.choose(specs, rollout.groups, generator)
         return specs
+
+    def _score(self, collector: Collector, episodes: int) -> float:
+        """Success of the policy as it is, from training starts; within an iteration always of the same episodes."""
+        specs = training_groups(
+            self.tasks,
+            split=self.config.split,
+            groups=episodes,
+            group_size=1,
+            seed=self.config.evaluation.seed,
+            iteration=self.iteration,
+        )
+        played = collector.collect(specs, self.config.evaluation.decodings[0])
+        scored = [episode.succeeded for episode in played if episode.outcome is not Outcome.ERROR]
+        return sum(scored) / max(len(scored), 1)
 
     def _evaluate(self, collector: Collector, when: str, suffix: str = "", env: Any = None) -> None:
         """Write ``eval_<when>[_<decoding>].json``, one per decoding; those already there are kept."""

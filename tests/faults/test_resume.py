@@ -1,5 +1,6 @@
 """A run that is killed again and again ends with the same weights as one that was not."""
 
+import json
 import os
 import random
 import signal
@@ -11,6 +12,8 @@ from pathlib import Path
 import pytest
 
 ITERATIONS = 12
+EXPERIMENTS = ("toy_grpo", str(Path(__file__).parents[1] / "support" / "adaptive_rank_experiment.py"))
+"""The second one has adapters whose ranks are cut on the way."""
 FLAGS = ["--iterations", str(ITERATIONS), "--evaluation.episodes-per-task", "4", "--no-videos"]
 
 
@@ -23,18 +26,25 @@ def weights(folder: Path) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory) -> bytes:
+def uninterrupted(request, tmp_path_factory) -> tuple[str, bytes]:
     folder = tmp_path_factory.mktemp("whole") / "run"
-    subprocess.run(command("toy_grpo", "--out", str(folder), *FLAGS), check=True, capture_output=True, timeout=240)
-    return weights(folder)
+    words = command(request.param, "--out", str(folder), *FLAGS)
+    subprocess.run(words, check=True, capture_output=True, timeout=240)
+    return request.param, weights(folder)
 
 
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize(
+    ("uninterrupted", "seed"),
+    [(EXPERIMENTS[0], 0), (EXPERIMENTS[0], 1), (EXPERIMENTS[1], 0)],
+    indirect=["uninterrupted"],
+    ids=("plain-0", "plain-1", "ranks-0"),
+)
 def test_killed_at_random_moments_and_resumed(seed, tmp_path, uninterrupted):
     rng = random.Random(seed)
     folder = tmp_path / "run"
     kills = 0
-    words = command("toy_grpo", "--out", str(folder), *FLAGS)
+    experiment, expected = uninterrupted
+    words = command(experiment, "--out", str(folder), *FLAGS)
     for _ in range(40):
         process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
         # Wait for the run to exist, then for a random moment inside it.
@@ -50,11 +60,14 @@ def test_killed_at_random_moments_and_resumed(seed, tmp_path, uninterrupted):
             _, message = process.communicate(timeout=240)
             assert process.returncode == 0, message.decode()
             break
-        words = command("--resume", str(folder))
+        words = command(*([experiment] if experiment.endswith(".py") else []), "--resume", str(folder))
     assert kills >= 2
-    assert weights(folder) == uninterrupted
-    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    assert weights(folder) == expected
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert len(lines) == ITERATIONS  # no iteration is there twice
+    if experiment == EXPERIMENTS[1]:
+        ranks = [line["rank_mean"] for line in lines]
+        assert ranks == sorted(ranks, reverse=True) and ranks[-1] < ranks[0] == 6
 
 
 def progress(folder: Path) -> int:

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from tests.support.batches import batch_of, loss_of
+from tests.support.objective_parity import same
 from vlarl.objective import Decisions
 from vlarl.objectives.advantages import GroupRelative, ReturnToGo, whiten
 from vlarl.objectives.aggregations import Aggregation
@@ -19,7 +20,6 @@ from vlarl.objectives.surrogates import Cispo, Clip, Gradient, Sapo, Unclipped
 from vlarl.policies.action_tokens import log_probs_and_entropy
 
 GOLDEN = Path(__file__).parents[3] / "shared" / "golden" / "rl"
-CLOSE = {"rtol": 2e-6, "atol": 1e-6}
 MODES = {
     "token-mean": Aggregation(mode="token_mean"),
     "token-sum": Aggregation(mode="token_sum"),
@@ -74,7 +74,7 @@ def test_verl_advantages(verl, name, part, groups, rewards):
     )
     found, _ = part.estimate(batch)
     found = (found[:, None] if found.dim() == 1 else found) * verl["in/mask"]
-    np.testing.assert_allclose(found, verl[f"adv/{name}/advantages"], **CLOSE)
+    same("verl advantages", found, verl[f"adv/{name}/advantages"])
 
 
 def test_verl_gpg_scales_by_the_share_of_returns_that_are_not_zero(verl):
@@ -82,7 +82,7 @@ def test_verl_gpg_scales_by_the_share_of_returns_that_are_not_zero(verl):
     batch = batch_of(verl["in/mask"], verl["in/old_log_prob"], returns, verl["in/group"])
     alpha = len(returns) / np.count_nonzero(returns)
     found, _ = GroupRelative(scale="none", scale_all=alpha).estimate(batch)
-    np.testing.assert_allclose(found[:, None] * verl["in/mask"], verl["adv/gpg/advantages"], **CLOSE)
+    same("verl advantages", found[:, None] * verl["in/mask"], verl["adv/gpg/advantages"])
 
 
 @pytest.mark.parametrize(
@@ -97,8 +97,8 @@ def test_verl_gae(verl, name, rewards, mask, gamma, decay):
     batch.columns["values"] = torch.tensor(verl["in/values"] * mask)
     batch.columns["final_values"] = torch.zeros(16, 24)
     raw = Gae(discount=gamma, decay=decay, normalise=False).estimate(batch)[0]
-    np.testing.assert_allclose(batch.columns["returns"], verl[f"adv/{name}/returns"] * mask, **CLOSE)
-    np.testing.assert_allclose(whiten(raw, torch.tensor(mask)), verl[f"adv/{name}/advantages"] * mask, **CLOSE)
+    same("verl returns", batch.columns["returns"], verl[f"adv/{name}/returns"] * mask)
+    same("verl advantages", whiten(raw, torch.tensor(mask)), verl[f"adv/{name}/advantages"] * mask)
 
 
 LOSSES = {
@@ -132,10 +132,8 @@ def test_verl_losses_and_gradients(verl, name, mode):
     output = loss_of(objective, new, batch)
     output.loss.backward()
     scale = max(1.0, abs(float(verl[f"loss/{name}/{mode}/loss"])))
-    assert float(output.loss.detach()) == pytest.approx(
-        float(verl[f"loss/{name}/{mode}/loss"]), rel=2e-6, abs=1e-6 * scale
-    )
-    np.testing.assert_allclose(new.grad, verl[f"loss/{name}/{mode}/grad"], **CLOSE)
+    same("verl loss", output.loss.detach(), verl[f"loss/{name}/{mode}/loss"], atol=1e-6 * scale)
+    same("verl gradient", new.grad, verl[f"loss/{name}/{mode}/grad"])
 
 
 @pytest.mark.parametrize("mask", ["mask", "mask_row_empty", "mask_with_holes"])
@@ -143,13 +141,13 @@ def test_verl_losses_and_gradients(verl, name, mode):
 def test_verl_aggregations(verl, mode, mask):
     rows = torch.tensor(verl[f"in/{mask}"]).bool()
     found = (torch.tensor(verl["in/loss_mat"]) * MODES[mode].weights(rows)).sum()
-    assert float(found) == pytest.approx(float(verl[f"agg/{mode}/{mask}"]), rel=2e-6, abs=1e-6)
+    same("verl aggregation", found, verl[f"agg/{mode}/{mask}"])
 
 
 @pytest.mark.parametrize("kind", ["k1", "k2", "k3"])
 def test_verl_kl(verl, kind):
     found = kl_estimate(kind, torch.tensor(verl["in/log_prob"]), torch.tensor(verl["in/ref_log_prob"]))
-    np.testing.assert_allclose(found, verl[f"kl/{kind}"], **CLOSE)
+    same("verl KL estimate", found, verl[f"kl/{kind}"])
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -157,15 +155,13 @@ def test_verl_value_loss(verl, mode):
     values, old, returns = (torch.tensor(verl[f"in/{name}"]) for name in ("vpreds", "values", "returns"))
     losses = Critic(clip=0.2).loss(values, old, returns)
     found = (losses * MODES[mode].weights(torch.tensor(verl["in/mask"]).bool())).sum()
-    assert float(found) == pytest.approx(float(verl[f"value_loss/{mode}"]), rel=2e-6)
+    same("verl value loss", found, verl[f"value_loss/{mode}"], atol=1e-12)
 
 
 def test_verl_log_probs_and_entropy(verl):
     logits, labels = torch.tensor(verl["in/logits"]), torch.tensor(verl["in/labels"])
-    np.testing.assert_allclose(log_probs_and_entropy(logits, labels, 1.0)[1], verl["entropy_from_logits"], **CLOSE)
-    np.testing.assert_allclose(
-        log_probs_and_entropy(logits, labels, 1.6)[0], verl["logprobs_from_logits_T1.6"], **CLOSE
-    )
+    same("verl entropy", log_probs_and_entropy(logits, labels, 1.0)[1], verl["entropy_from_logits"])
+    same("verl log-probability", log_probs_and_entropy(logits, labels, 1.6)[0], verl["logprobs_from_logits_T1.6"])
 
 
 # RLinf: arrays are [chunks, batch, steps]; ours are [batch, chunks, steps].
@@ -198,7 +194,7 @@ def test_rlinf_grpo_advantages(rlinf, level):
     mask = rlinf["in/loss_mask"].transpose(1, 0, 2)
     if level == "chunk_level":
         mask = mask.any(-1, keepdims=True)
-    np.testing.assert_allclose(found[:, None, None].numpy() * mask, expected * mask, **CLOSE)
+    same("RLinf advantages", found[:, None, None].numpy() * mask, expected * mask)
 
 
 LEVELS = {
@@ -248,5 +244,5 @@ def test_rlinf_actor_losses_and_gradients(rlinf, level, dual):
     output = objective.loss(new.view(12, 8, 7), torch.zeros(12, 8, 7), decisions)
     output.loss.backward()
     name = f"loss/actor_{level}" + ("" if dual else "_no_dual_clip")
-    assert float(output.loss.detach()) == pytest.approx(float(rlinf[f"{name}/loss"]), rel=2e-6, abs=1e-6)
-    np.testing.assert_allclose(new.grad, rlinf[f"{name}/grad"], rtol=2e-5, atol=1e-6)
+    same("RLinf loss", output.loss.detach(), rlinf[f"{name}/loss"])
+    same("RLinf gradient", new.grad, rlinf[f"{name}/grad"], rtol=2e-5)

@@ -17,8 +17,8 @@ from vlarl.policy import Decoding
 from vlarl.types import RolloutBatch, Trajectory, stack_trajectories
 
 
-def rollout(policy: OpenVlaOft, decisions: tuple[int, ...] = (3, 1)) -> RolloutBatch:
-    """Episodes of so many decisions each, with made-up outcomes and advantages."""
+def episodes(policy: OpenVlaOft, decisions: tuple[int, ...] = (3, 1)) -> list[Trajectory]:
+    """Episodes of so many decisions each; every other one succeeded."""
     trajectories = []
     for index, count in enumerate(decisions):
         seen = observations(count, seed=index)
@@ -36,7 +36,12 @@ def rollout(policy: OpenVlaOft, decisions: tuple[int, ...] = (3, 1)) -> RolloutB
                 outcome=Outcome.SUCCESS if index % 2 == 0 else Outcome.TRUNCATED,
             )
         )
-    batch = stack_trajectories(trajectories)
+    return trajectories
+
+
+def rollout(policy: OpenVlaOft, decisions: tuple[int, ...] = (3, 1)) -> RolloutBatch:
+    """Such episodes with made-up advantages."""
+    batch = stack_trajectories(episodes(policy, decisions))
     signs = torch.tensor([1.0 if index % 2 == 0 else -1.0 for index in range(len(decisions))])
     batch.advantages = signs[:, None, None, None] * batch.token_mask
     return batch

@@ -1,4 +1,4 @@
-"""Compare our PPO and SAC with Stable-Baselines3's on MuJoCo: return at the same budget, and wall-clock time.
+"""Compare our PPO and SAC with Stable-Baselines3's and CleanRL's on MuJoCo: return at the same budget, and time.
 
 Example::
 
@@ -11,6 +11,10 @@ both normalise states and returns by running moments. They differ in what they a
 theirs cuts rollouts at 2048 steps, updates after every step (SAC), and normalises advantages per mini-batch. Runs
 alternate between the contenders. Every finished run is a file in --out; a comparison that was stopped goes on with what
 is missing.
+
+With --contenders vlarl,sb3,cleanrl and --cleanrl FILE, FILE being CleanRL's cleanrl/ppo_continuous_action.py (commit
+fe8d8a0 was tried), that script takes part in PPO too: it is run as it is, with its defaults (values are clipped) and a
+constant learning rate.
 
 Needs: pip install 'vlarl[mujoco,bench]'
 """
@@ -42,6 +46,9 @@ class Options:
     envs: str = "HalfCheetah-v5,Hopper-v5,Walker2d-v5"
     """Environment ids with commas between."""
     contenders: str = "vlarl,sb3"
+    """With commas between: vlarl, sb3, cleanrl."""
+    cleanrl: Path | None = None
+    """CleanRL's ppo_continuous_action.py, a file that is run."""
     steps: int = 200_000
     """Control steps per run."""
     seeds: int = 3
@@ -68,8 +75,13 @@ def run(options: Options) -> int:
         file = options.out / name
         if not file.is_file():
             print(f"running {file.stem}", flush=True)
-            play = {"vlarl": play_ours, "sb3": play_sb3}[contender]
-            played = play(options.algorithm, env_id, seed, options.steps)
+            if contender == "cleanrl" and options.cleanrl is not None:
+                from vlarl.bench.cleanrl import play_cleanrl
+
+                played = play_cleanrl(options.cleanrl, env_id, seed, options.steps, EVALUATION_EPISODES)
+            else:
+                play = {"vlarl": play_ours, "sb3": play_sb3}[contender]
+                played = play(options.algorithm, env_id, seed, options.steps)
             atomic_write_json(file, {"env": env_id, "contender": contender, "seed": seed, **played})
         results.append(read_json(file))
     table, factors = summarise(results)
@@ -79,6 +91,7 @@ def run(options: Options) -> int:
 
         words = ["vlarl", "bench", "mujoco", "--algorithm", options.algorithm, "--envs", options.envs]
         words += ["--steps", str(options.steps), "--seeds", str(options.seeds), "--threads", str(options.threads)]
+        words += ["--contenders", options.contenders]
         protocol = {"evaluation_episodes": EVALUATION_EPISODES, "decoding": "greedy", "interleaved": True}
         content = {"rows": table.rows(), "ratios": factors, "intervals": intervals(results), "runs": results}
         write_result(options.json, result_header(words, protocol) | content)
@@ -92,14 +105,20 @@ def check(options: Options) -> None:
         UserError: unknown contender or odd numbers.
         MissingExtraError: a package is missing.
     """
-    unknown = [name for name in options.contenders.split(",") if name not in ("vlarl", "sb3")]
+    names = options.contenders.split(",")
+    unknown = [name for name in names if name not in ("vlarl", "sb3", "cleanrl")]
     if unknown:
-        raise UserError(f"unknown contender {unknown[0]!r}; choose from vlarl, sb3")
+        raise UserError(f"unknown contender {unknown[0]!r}; choose from vlarl, sb3, cleanrl")
+    if "cleanrl" in names and (options.algorithm != "ppo" or options.cleanrl is None or not options.cleanrl.is_file()):
+        raise UserError(
+            f"contender cleanrl with --algorithm {options.algorithm} --cleanrl {options.cleanrl}: expected ppo, and "
+            "where CleanRL's cleanrl/ppo_continuous_action.py lies"
+        )
     if options.steps < 2048 or options.seeds < 1:
         raise UserError("--steps needs at least 2048, --seeds at least 1")
     from vlarl.extras import missing_extra
 
-    for package in ("gymnasium", "mujoco", *(["stable_baselines3"] if "sb3" in options.contenders else [])):
+    for package in ("gymnasium", "mujoco", *(["stable_baselines3"] if "sb3" in names else [])):
         try:
             __import__(package)
         except ModuleNotFoundError as error:
@@ -208,27 +227,19 @@ def summarise(results: list[dict[str, Any]]) -> tuple[Table, dict[str, float]]:
             key = (result["env"], kind, result["contender"])
             costs.setdefault(key, []).append(result[kind] / result["steps"])
     factors = {}
-    for env_id, kind, _ in costs:
-        ours, theirs = costs.get((env_id, kind, "vlarl")), costs.get((env_id, kind, "sb3"))
-        if ours and theirs:
-            factors[f"{env_id}: {kind} vlarl/sb3"] = float(np.median(ours) / np.median(theirs))
+    for env_id, kind, contender in costs:
+        ours = costs.get((env_id, kind, "vlarl"))
+        if ours and contender != "vlarl":
+            theirs = costs[env_id, kind, contender]
+            factors[f"{env_id}: {kind} vlarl/{contender}"] = float(np.median(ours) / np.median(theirs))
     return table, factors
 
 
 def intervals(results: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """Mean return over seeds with Student's 95 % interval."""
+    from vlarl.statistics import student_interval
+
     scores: dict[str, list[float]] = {}
     for result in results:
         scores.setdefault(f"{result['env']} {result['contender']}", []).append(float(np.mean(result["returns"])))
     return {name: student_interval(values) for name, values in scores.items()}
-
-
-def student_interval(values: list[float]) -> dict[str, Any]:
-    """Mean, Student's 95 % interval (None for a single value) and their number."""
-    from scipy import stats
-
-    mean, interval = float(np.mean(values)), None
-    if len(values) > 1:
-        half = float(stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / len(values) ** 0.5)
-        interval = [mean - half, mean + half]
-    return {"mean": mean, "ci95": interval, "seeds": len(values)}

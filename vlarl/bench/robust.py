@@ -6,9 +6,11 @@ Example::
     vlarl bench robust --contenders sac,adarl_repaired --seeds 1 --steps 20000 --out runs/bench_robust_try
 
 Contenders, all with two layers of 64: 'sac' (plain weights), 'adarl_faithful' and 'adarl_repaired' (see
-vlarl/objectives/adarl.py), 'sac_final_rank' (factors fixed at the ranks that adarl_repaired ended with, same seed) and
-'parseval' (SAC with near-orthogonal critic layers). All train under the same sampled models: the paper's sinusoid, or
-'uniform' in the grid's ranges, shrunk so that no model is farther than --distance from the stock one.
+vlarl/objectives/adarl.py), 'sac_full_rank' and 'sac_final_rank' (factors fixed at full rank, or at the ranks that
+adarl_repaired ended with, same seed), 'parseval' (SAC with near-orthogonal hidden layers), and with PPO, as published,
+'rnac_ds' and 'rnac_ipm' (RNAC's two uncertainty sets, see vlarl/bench/robust_training.py) beside 'ppo'. All train under
+the same sampled models: the paper's sinusoid, or 'uniform' in the grid's ranges, shrunk so that no model is farther
+than --distance from the stock one. How far the sampled models really are is in each result ('distance').
 
 Each policy then plays the stock model and a grid of single changed parameters, greedily. Reported: nominal return, mean
 over the grid, CVaR (mean of the worst fifth of grid points), Student's 95 % intervals over seeds, and the final ranks.
@@ -19,7 +21,6 @@ Needs: pip install 'vlarl[mujoco]'
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +34,17 @@ from vlarl.errors import UserError
 if TYPE_CHECKING:
     from vlarl.collector import Collector
 
-CONTENDERS = ("sac", "adarl_repaired", "adarl_faithful", "sac_final_rank", "parseval")
+CONTENDERS = (
+    "sac",
+    "sac_full_rank",
+    "adarl_repaired",
+    "adarl_faithful",
+    "sac_final_rank",
+    "parseval",
+    "ppo",
+    "rnac_ds",
+    "rnac_ipm",
+)
 GRID: dict[str, tuple[float, ...]] = {
     "mass": (0.6, 0.8, 1.25, 1.6),
     "friction": (0.4, 0.7, 1.5, 2.0),
@@ -51,7 +62,7 @@ class Options:
     """Flags of ``vlarl bench robust``."""
 
     env_id: str = "Hopper-v5"
-    contenders: str = ",".join(CONTENDERS)
+    contenders: str = "sac,adarl_repaired,adarl_faithful,sac_final_rank,parseval"
     """With commas between; adarl_repaired must come before sac_final_rank."""
     steps: int = 300_000
     """Control steps per run, and updates."""
@@ -59,7 +70,7 @@ class Options:
     every: int = 60_000
     """Updates between cuts."""
     learning_rate: float = 3e-3
-    """The paper's."""
+    """The paper's, for SAC; PPO has its own (configs/mujoco_ppo.py)."""
     sampler: Literal["sinusoid", "uniform"] = "sinusoid"
     """Models seen in training."""
     distance: float = 0.02
@@ -97,7 +108,7 @@ def run(options: Options) -> int:
                 ranks = next(
                     (r["ranks"] for r in results if r["contender"] == "adarl_repaired" and r["seed"] == seed), []
                 )
-                atomic_write_json(file, {"contender": name, "seed": seed, **play(name, seed, options, ranks)})
+                atomic_write_json(file, {"contender": name, "seed": seed, **run_one(name, seed, options, ranks)})
             results.append(read_json(file))
     table = Table()
     for result in results:
@@ -116,82 +127,13 @@ def grid(env_id: str) -> dict[str, tuple[float, ...]]:
     return GRID | LENGTH_GRID.get(env_id.partition("-")[0], {})
 
 
-def training_env(options: Options) -> Any:
-    """The environment whose models vary from episode to episode."""
-    from envs.mujoco_dynamics import DynamicsConfig, Range, calibrate_radius
-
-    if options.sampler == "sinusoid":
-        return DynamicsConfig(env_id=options.env_id, sampler="sinusoid")
-    ranges = tuple(
-        Range(name=name, low=min(values), high=max(values))
-        for name, values in grid(options.env_id).items()
-        if name != "delay"
-    )
-    config = DynamicsConfig(env_id=options.env_id, sampler="uniform", ranges=ranges)
-    radius, _ = calibrate_radius(config, options.distance)
-    return DynamicsConfig(env_id=options.env_id, sampler="uniform", ranges=ranges, radius=radius)
-
-
-def make(name: str, env: Any, seed: int, options: Options, ranks: list[int]) -> tuple[Any, Any]:
-    """Policy and learner of a contender."""
-    from vlarl.learner import LearnerConfig, make_learner
-    from vlarl.objectives.adarl import AdaRlConfig, adarl_faithful, adarl_repaired
-    from vlarl.objectives.sac import SacConfig
-    from vlarl.policies.mlp import FactoredMlp, SquashedMlp
-
-    common: dict[str, Any] = {"hidden": (64, 64), "learning_starts": options.learning_starts}
-    if name in ("sac", "parseval"):
-        policy: Any = SquashedMlp.for_env(env, seed=seed, hidden=(64, 64))
-        objective: Any = SacConfig(**common, parseval=1e-4 if name == "parseval" else 0.0)
-    elif name == "sac_final_rank":
-        policy = FactoredMlp.for_env(env, seed=seed, rank=ranks[0])
-        objective = AdaRlConfig(**common, every=0, rank=max(ranks[1:]))
-    else:
-        policy = FactoredMlp.for_env(env, seed=seed)
-        mode = adarl_faithful if name == "adarl_faithful" else adarl_repaired
-        objective = mode(**common, every=options.every)
-    return policy, make_learner(policy, objective, LearnerConfig(learning_rate=options.learning_rate))
-
-
-def play(name: str, seed: int, options: Options, ranks: list[int]) -> dict[str, Any]:
+def run_one(name: str, seed: int, options: Options, ranks: list[int]) -> dict[str, Any]:
     """Train one contender and evaluate it."""
-    from vlarl.collector import Collector, add_final_inputs
-    from vlarl.local_slots import LocalSlots
-    from vlarl.policy import Decoding
-    from vlarl.reward import score_all
-    from vlarl.rewards.environment import EnvironmentConfig
-    from vlarl.specs import training_groups
-    from vlarl.types import stack_trajectories
+    from vlarl.bench.robust_training import play
 
-    env, started = training_env(options), time.perf_counter()
-    policy, learner = make(name, env, seed, options, ranks)
-    if hasattr(learner, "evaluate"):
-        learner.evaluate = perturbed_score(policy, options)
-    term, tasks = EnvironmentConfig().build(), env.task_specs("gymnasium")
-    curve, played, iteration = [], 0, 0
-    with LocalSlots(env) as slots:
-        collector = Collector(policy, slots)
-        while played < options.steps:
-            specs = training_groups(tasks, split="official", groups=1, group_size=1, seed=seed, iteration=iteration)
-            episodes = collector.collect(specs, Decoding())
-            score_all([term], episodes)
-            add_final_inputs(policy, episodes, Decoding())
-            learner.update(stack_trajectories(episodes), seed=seed, iteration=iteration)
-            played += episodes[0].num_steps
-            curve.append([played, episodes[0].env_return])
-            iteration += 1
-    seconds = time.perf_counter() - started
+    policy, found = play(name, seed, options, grid(options.env_id), ranks, lambda made: perturbed_score(made, options))
     nominal, points = evaluate_grid(policy, options)
-    return {
-        "protocol": env.protocol(),
-        "steps": played,
-        "seconds": seconds,
-        "curve": curve[:: max(1, len(curve) // 500)],
-        "ranks": list(getattr(learner, "ranks", [])),
-        "cuts": list(learner.controller.history) if hasattr(learner, "controller") else [],
-        "nominal": nominal,
-        "grid": points,
-    }
+    return found | {"nominal": nominal, "grid": points}
 
 
 def returns_under(policy: Any, options: Options, name: str, value: float, episodes: int) -> list[float]:
@@ -240,8 +182,8 @@ def scores(result: dict[str, Any]) -> dict[str, float]:
 
 def write(options: Options, table: Table, results: list[dict[str, Any]]) -> None:
     """Write the result file."""
-    from vlarl.bench.mujoco import student_interval
     from vlarl.results import result_header, write_result
+    from vlarl.statistics import student_interval
 
     by_name: dict[str, list[float]] = {}
     for result in results:

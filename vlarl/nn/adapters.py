@@ -3,15 +3,21 @@
 Source: "LoRA: Low-Rank Adaptation of Large Language Models" (arXiv 2106.09685). A starts Gaussian with standard
 deviation ``1 / rank`` (OpenVLA's ``init_lora_weights="gaussian"``), B at zero, so a fresh adapter changes nothing.
 Without dropout: a rollout and its update must compute the same probabilities.
+
+Ranks may differ by layer and change as training goes on. The scale stays what it was at first, so that cutting a
+product whose rank is small anyway changes nothing; in peft's terms a layer's alpha is ``scale * rank``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from vlarl.errors import ConfigError, unknown_name
 
 
 class LowRankLinear(nn.Linear):
@@ -28,6 +34,38 @@ class LowRankLinear(nn.Linear):
         """``[..., in]`` to ``[..., out]``; the adapter is kept in its own precision and cast to that of ``x``."""
         low = functional.linear(x, self.lora_a.to(x.dtype))
         return super().forward(x) + functional.linear(low, self.lora_b.to(x.dtype)) * self.scale
+
+    @property
+    def rank(self) -> int:
+        """Directions that there are now."""
+        return self.lora_a.shape[0]
+
+    def factors(self) -> tuple[Tensor, Tensor]:
+        """B ``[out, rank]`` and A ``[rank, in]``, detached; see ``vlarl.nn.low_rank.Factored``."""
+        return self.lora_b.detach(), self.lora_a.detach()
+
+    def set_factors(self, first: Tensor, second: Tensor) -> None:
+        """Take this B and A, of any rank.
+
+        The parameters stay the same objects, so that an optimiser keeps them; losses that were computed before can no
+        longer be differentiated.
+        """
+        for parameter, value in ((self.lora_b, first), (self.lora_a, second)):
+            parameter.grad = None
+            parameter.data = value.detach().contiguous()
+
+    def make_room(self, rank: int) -> None:
+        """Factors of this rank, with nothing in them yet."""
+        if rank != self.rank:
+            b, a = self.factors()
+            self.set_factors(b.new_empty(b.shape[0], rank), a.new_empty(rank, a.shape[1]))
+
+    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *rest: Any) -> None:
+        """Take over the rank of what is loaded."""
+        saved = state_dict.get(f"{prefix}lora_a")
+        if saved is not None:
+            self.make_room(len(saved))
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
     @torch.no_grad()
     def merged_weight(self) -> Tensor:
@@ -51,3 +89,16 @@ def adapters(module: nn.Module) -> Iterator[tuple[str, LowRankLinear]]:
     for name, child in module.named_modules():
         if isinstance(child, LowRankLinear):
             yield name, child
+
+
+def set_ranks(module: nn.Module, ranks: Mapping[str, int]) -> None:
+    """Make room in the named adapters for factors of these ranks; what is in them then means nothing.
+
+    Raises:
+        ConfigError: a layer without an adapter; the nearest name.
+    """
+    layers = dict(adapters(module))
+    for name, rank in ranks.items():
+        if name not in layers:
+            raise ConfigError(unknown_name("adapted layer", name, layers))
+        layers[name].make_room(rank)

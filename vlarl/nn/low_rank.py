@@ -16,8 +16,8 @@ objective  ``argmin_r sqrt(sum_{i>r} sigma_i^2) + penalty r``, the smaller of tw
 beta. ``min_energy`` against the *initial* total has one: once what is left of the energy is needed, nothing is cut.
 
 After a cut the factors are balanced: ``W1 = U_r sqrt(S_r)``, ``W2 = sqrt(S_r) V_r^T``, so both have the same norm. QR
-of the thin factors comes first, so a cut costs ``O((out + in) r^2)``: LoRA factors of a large weight can be cut the
-same way.
+of the thin factors comes first, so a cut costs ``O((out + in) r^2)`` and the product is never formed: LoRA factors
+(``W1 = B``, ``W2 = A``, ``vlarl/nn/adapters.py``) of a large weight are cut the same way.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -94,11 +94,42 @@ def truncate(first: Tensor, second: Tensor, rank: int) -> tuple[Tensor, Tensor]:
     return left[:, :rank] * root, root[:, None] * right[:rank]
 
 
+def resized(first: Tensor, second: Tensor, rank: int) -> tuple[Tensor, Tensor]:
+    """Factors of another rank: cut (``truncate``), or with random directions that change nothing yet.
+
+    New columns of ``first`` are orthogonal to its others; ``second`` is 0 there.
+    """
+    added = rank - first.shape[1]
+    if added <= 0:
+        return truncate(first, second, rank)
+    new = torch.randn(first.shape[0], added, generator=torch.Generator().manual_seed(rank)).to(first)
+    basis = torch.linalg.qr(first)[0]
+    new = torch.linalg.qr(new - basis @ (basis.mT @ new))[0]
+    return torch.cat((first, new), dim=1), torch.cat((second, second.new_zeros(added, second.shape[1])))
+
+
 def _thin_svd(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     left, upper = torch.linalg.qr(first)
     right, lower = torch.linalg.qr(second.mT)
     u, sigma, vh = torch.linalg.svd(upper @ lower.mT, full_matrices=False)
     return left @ u, sigma, vh @ right.mT
+
+
+class Factored(Protocol):
+    """A layer with a weight, or a change of one, that is a product of two thin factors."""
+
+    @property
+    def rank(self) -> int:
+        """Directions that there are now."""
+        ...
+
+    def factors(self) -> tuple[Tensor, Tensor]:
+        """``[out, rank]`` and ``[rank, in]``, detached."""
+        ...
+
+    def set_factors(self, first: Tensor, second: Tensor) -> None:
+        """Take these instead, of any rank."""
+        ...
 
 
 class FactoredLinear(nn.Module):
@@ -137,71 +168,95 @@ class FactoredLinear(nn.Module):
         """``values [..., in]`` to ``[..., out]``."""
         return F.linear(F.linear(values, self.second), self.first, self.bias)
 
+    def factors(self) -> tuple[Tensor, Tensor]:
+        """See ``Factored``."""
+        return self.first.detach(), self.second.detach()
+
+    def set_factors(self, first: Tensor, second: Tensor) -> None:
+        """See ``Factored``; the parameters are new ones."""
+        self.first, self.second = nn.Parameter(first.contiguous()), nn.Parameter(second.contiguous())
+
     @torch.no_grad()
     def set_rank(self, rank: int) -> None:
         """Cut to ``rank`` directions, or add random ones that change nothing yet (``second`` is 0 there)."""
-        if rank <= self.rank:
-            first, second = truncate(self.first, self.second, rank)
-        else:
-            new = torch.randn(self.first.shape[0], rank - self.rank, generator=torch.Generator().manual_seed(rank))
-            basis = torch.linalg.qr(self.first)[0]
-            new = torch.linalg.qr(new - basis @ (basis.mT @ new))[0]  # orthogonal to what is there
-            first = torch.cat((self.first, new), dim=1)
-            second = torch.cat((self.second, self.second.new_zeros(rank - self.rank, self.second.shape[1])))
-        self.first, self.second = nn.Parameter(first.contiguous()), nn.Parameter(second.contiguous())
+        self.set_factors(*resized(self.first, self.second, rank))
 
 
 class RankController:
-    """Decides when to cut, cuts, and takes a cut back that costs too much.
+    """Decides how far to cut, cuts, takes a cut back that costs too much, and gives directions back on request.
+
+    A layer that is all zero has learned nothing yet (a fresh LoRA) and keeps its rank.
 
     Args:
         layers: what is cut.
         rule: how far.
-        reference: ``current``: energy is compared with what a layer has now (faithful to the paper); ``initial``: with
-            what it had at first (has a fixed point).
+        reference: what energies are compared with. ``current``: what a layer has now (faithful to the paper);
+            ``initial``: what it had at first (has a fixed point); ``peak``: the most it had at any cut, for layers that
+            begin at zero (has a fixed point too: a cut layer is cut again only after it has grown).
         tolerance: a cut is taken back if the score falls by more than this share of its size.
     """
 
     def __init__(
         self,
-        layers: Sequence[FactoredLinear],
+        layers: Sequence[Factored],
         rule: RankRule,
         *,
-        reference: Literal["current", "initial"] = "initial",
+        reference: Literal["current", "initial", "peak"] = "initial",
         tolerance: float = 0.05,
     ) -> None:
         self.layers = list(layers)
         self.rule = rule
         self.reference = reference
         self.tolerance = tolerance
-        self.totals = [float(singular_values(layer.first, layer.second).sum()) for layer in self.layers]
+        self.totals = [float(singular_values(*layer.factors()).sum()) for layer in self.layers]
         self.history: list[dict[str, object]] = []
         self._saved: list[tuple[Tensor, Tensor]] = []
 
     def wanted(self) -> list[int]:
         """Rank of every layer under the rule; never more than it has."""
         found = []
-        for layer, total in zip(self.layers, self.totals, strict=True):
-            sigma = singular_values(layer.first.detach(), layer.second.detach())
-            found.append(self.rule.rank(sigma, total if self.reference == "initial" else None))
+        for index, layer in enumerate(self.layers):
+            sigma = singular_values(*layer.factors())
+            energy = float(sigma.sum())
+            if self.reference == "peak":
+                self.totals[index] = max(self.totals[index], energy)
+            total = None if self.reference == "current" else self.totals[index]
+            found.append(self.rule.rank(sigma, total) if energy > 0 else layer.rank)
         return found
+
+    def would_cut(self) -> bool:
+        """Whether the rule asks for fewer directions anywhere."""
+        return any(rank < layer.rank for rank, layer in zip(self.wanted(), self.layers, strict=True))
 
     def cut(self) -> bool:
         """Cut every layer to what the rule asks for; whether anything changed (optimisers must then be made anew)."""
         before, after = [layer.rank for layer in self.layers], self.wanted()
-        self._saved = [(layer.first.detach().clone(), layer.second.detach().clone()) for layer in self.layers]
+        self._saved = [(first.clone(), second.clone()) for first, second in (part.factors() for part in self.layers)]
         for layer, rank in zip(self.layers, after, strict=True):
             if rank < layer.rank:
-                layer.set_rank(rank)
+                layer.set_factors(*truncate(*layer.factors(), rank))
         self.history.append({"before": before, "after": after, "reverted": False})
         return before != after
+
+    def grow(self, directions: int) -> bool:
+        """Add so many random directions that change nothing yet to every layer, up to full rank; whether any were."""
+        before = [layer.rank for layer in self.layers]
+        for layer in self.layers:
+            first, second = layer.factors()
+            rank = min(layer.rank + directions, first.shape[0], second.shape[1])
+            if rank > layer.rank:
+                layer.set_factors(*resized(first, second, rank))
+        after = [layer.rank for layer in self.layers]
+        if after != before:
+            self.history.append({"before": before, "after": after, "reverted": False})
+        return after != before
 
     def revert_if_worse(self, before: float, after: float) -> bool:
         """Take the last cut back if the score fell by more than the tolerance; returns whether it was."""
         if after >= before - self.tolerance * abs(before):
             return False
         for layer, (first, second) in zip(self.layers, self._saved, strict=True):
-            layer.first, layer.second = nn.Parameter(first), nn.Parameter(second)
+            layer.set_factors(first, second)
         self.history[-1]["reverted"] = True
         return True
 

@@ -7,11 +7,13 @@ besides (images, prompts, sampling, files) is in ``vlarl.policies.openvla_oft``.
 
 from __future__ import annotations
 
+import dataclasses
+
 import torch
 from torch import Tensor, nn
 
 from vlarl.nn.action_llama import ActionLlama, AttentionKind
-from vlarl.nn.adapters import add_adapters
+from vlarl.nn.adapters import adapters, add_adapters, set_ranks
 from vlarl.nn.fused_vision import FusedVision
 from vlarl.nn.heads import L1ActionHead, ValueHead
 from vlarl.nn.projectors import ProprioProjector, VisionProjector
@@ -40,6 +42,7 @@ class OpenVlaNetwork(nn.Module):
         if config.adapter is not None:
             for module in (self.projector, self.language_model.model.model.layers):
                 add_adapters(module, config.adapter.rank, config.adapter.alpha)
+            set_ranks(self, config.adapter.ranks)
 
     @property
     def device(self) -> torch.device:
@@ -51,6 +54,14 @@ class OpenVlaNetwork(nn.Module):
         reduced = self.precision != torch.float32
         dtype = self.precision if reduced else None
         return torch.autocast(self.device.type, dtype=dtype, enabled=reduced, cache_enabled=False)
+
+    def present_config(self) -> OpenVlaOftConfig:
+        """The configuration with the ranks that the adapters have now, for ``config.json``."""
+        adapter = self.config.adapter
+        if adapter is None:
+            return self.config
+        ranks = {name: layer.rank for name, layer in adapters(self) if layer.rank != adapter.rank}
+        return dataclasses.replace(self.config, adapter=dataclasses.replace(adapter, ranks=ranks))
 
     def is_trained(self, name: str) -> bool:
         """Whether reinforcement learning updates this parameter: the adapters and the critic, or all but vision."""

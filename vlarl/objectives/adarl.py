@@ -10,7 +10,8 @@ and then a cosine until the next event, actor and critics all cut and carried on
 ``adarl_repaired``
     the least energy against the *initial* total (which has a fixed point), and a cut that lowers the score on perturbed
     models by more than ``tolerance`` is taken back. The score comes from whoever drives the training
-    (``vlarl bench robust`` evaluates nominal and perturbed models); without one nothing is taken back.
+    (``vlarl bench robust`` evaluates nominal and perturbed models); without one nothing is taken back. With ``regrow``
+    a policy whose score stalls at its fixed point gets directions back.
 
 Deviations in both: only weights between two hidden layers are factored, the input's and the output's are thin already;
 an event at which nothing is cut restarts the learning rate's schedule too.
@@ -51,6 +52,9 @@ class AdaRlConfig(SacConfig):
     """Updates over which the learning rate rises after a cut."""
     tolerance: float = 0.05
     """A cut is taken back if the score falls by more than this share."""
+    regrow: int = 0
+    """Directions that every layer gets back at an event where nothing is cut and the score has not risen by more than
+    ``tolerance`` since the event before; 0: ranks never grow. Needs a score."""
 
     def build_learner(self, policy: TorchPolicy, config: Any) -> AdaRlLearner:
         """What the trainer uses in place of the on-policy learner; ``config`` is a ``LearnerConfig``."""
@@ -89,6 +93,7 @@ class AdaRlLearner(SacLearner):
                 "policy='vlarl.policies.mlp:FactoredMlp'"
             )
         self.last_cut = 0
+        self.last_score: float | None = None
         self.evaluate: Callable[[], float] | None = None
         self._make_controller()
 
@@ -124,19 +129,33 @@ class AdaRlLearner(SacLearner):
         return losses
 
     def cut(self) -> None:
-        """Cut all layers by the rule; fresh optimisers and targets; take the cut back if the score says so."""
+        """Cut all layers by the rule, or let them grow; fresh optimisers and targets; take back what the score says."""
         before = self.evaluate() if self.evaluate else None
         self.last_cut = self.num_updates
+        earlier, self.last_score = self.last_score, before
         if not self.controller.cut():
+            if before is None or earlier is None or before > earlier + self.config.tolerance * abs(earlier):
+                return
+            if self.controller.grow(self.config.regrow):
+                self._begin_anew()
             return
         if before is not None and self.evaluate is not None:
             self.controller.revert_if_worse(before, self.evaluate())
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        """Targets and optimisers for weights of other shapes."""
         self.target = copy.deepcopy(self.critic).requires_grad_(False)
         self.make_optimizers()
 
     def state_dict(self) -> dict[str, Any]:
         """Everything beside the policy's weights that a resumed run needs."""
-        ranks = {"last_cut": self.last_cut, "totals": self.controller.totals, "history": self.controller.history}
+        ranks = {
+            "last_cut": self.last_cut,
+            "last_score": self.last_score,
+            "totals": self.controller.totals,
+            "history": self.controller.history,
+        }
         return super().state_dict() | {"ranks": ranks}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -148,6 +167,7 @@ class AdaRlLearner(SacLearner):
         super().load_state_dict(state)
         self._make_controller()
         self.last_cut = int(state["ranks"]["last_cut"])
+        self.last_score = state["ranks"].get("last_score")
         self.controller.totals = list(state["ranks"]["totals"])
         self.controller.history = list(state["ranks"]["history"])
 

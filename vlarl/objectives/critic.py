@@ -69,7 +69,8 @@ class Gae:
         following = torch.cat((values[:, 1:], torch.zeros_like(values[:, :1])), dim=1)
         row, last = torch.arange(len(batch)), mask.sum(1) - 1
         following[row, last] = batch.columns["final_values"][row, last]
-        delta = (batch.rewards + gamma * following - values) * mask
+        worst = batch.columns.pop("uncertainty", torch.zeros_like(values))
+        delta = (batch.rewards - worst + gamma * following - values) * mask
         advantages, running = torch.zeros_like(delta), torch.zeros_like(delta[:, 0])
         for step in reversed(range(delta.shape[1])):
             running = (delta[:, step] + gamma[:, step] * self.decay * running) * mask[:, step]
@@ -98,6 +99,9 @@ class Critic:
     """Learn values in units of the returns' running mean and deviation."""
     rate_scale: float = 1.0
     """Learning rate of the separate network relative to the policy's."""
+    uncertainty: float = 0.0
+    """Robustness to other dynamics by RNAC's IPM set (arXiv 2307.08875): this times the norm of the separate network's
+    weights is taken off every decision's reward in the advantages; 0: none. RNAC's Hopper: 1e-5."""
 
     def loss(self, values: Tensor, old_values: Tensor, returns: Tensor) -> Tensor:
         """Per decision ``float32 [N]``, without the coefficient."""
@@ -202,7 +206,16 @@ class ValueFunction(nn.Module):
             after = self._in_reward_units({name: value[rows] for name, value in batch.final_inputs.items()})
             final[rows, valid.sum(1)[rows] - 1] = after
         batch.columns |= {"values": values, "final_values": final}
+        if self.config.uncertainty:
+            batch.columns["uncertainty"] = torch.full(valid.shape, self.config.uncertainty * self.weight_norm())
         return {"value": float(values[valid].mean())}
+
+    @torch.no_grad()
+    def weight_norm(self) -> float:
+        """Joint length of the network's weights and of all biases but the last, in units of the reward."""
+        assert self.network is not None
+        *parameters, _ = self.network.layers.parameters()
+        return float(torch.stack([p.square().sum() for p in parameters]).sum().sqrt() * self.units[1])
 
     def take_in_returns(self, batch: RolloutBatch) -> None:
         """Let the units follow the returns, and bring values and returns into them."""

@@ -93,6 +93,11 @@ def refuse_impossible(config: PolicyGradientConfig) -> None:
             f"objective.critic.source is {config.critic.source}, but {type(config.advantage).__name__} uses no values: "
             "set it to 'none', or objective.advantage to Gae"
         )
+    if config.critic.uncertainty and config.critic.source != "separate":
+        raise ConfigError(
+            f"objective.critic.uncertainty weighs the separate network's norm, and objective.critic.source is "
+            f"{config.critic.source!r}: set it to 'separate', or the uncertainty to 0"
+        )
     whole = [name for name in ("needs_partition", "needs_outcome") if getattr(config.surrogate, name, False)]
     if whole and config.ratio.level != "trajectory":
         raise ConfigError(

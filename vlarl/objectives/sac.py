@@ -54,7 +54,8 @@ class SacConfig:
     target_entropy: float = 0.0
     """0: minus the number of action dimensions."""
     parseval: float = 0.0
-    """Weight of a penalty that keeps the critics' hidden layers near orthogonal (a robustness baseline); 0: none."""
+    """Weight of a penalty that keeps hidden layers of critics and policy near orthogonal (a robustness baseline);
+    0: none. Deviation: square layers alone, so not the first one."""
 
     def __post_init__(self) -> None:
         if not 0 < self.tau <= 1 or not 0 <= self.discount <= 1:
@@ -174,11 +175,10 @@ class SacLearner:
             wanted = data["reward"] + data["discount"] * future
         values = self.critic(data["state"], data["action"])
         critic_loss = 0.5 * ((values - wanted) ** 2).mean(1).sum()
-        penalised = critic_loss + config.parseval * self._parseval() if config.parseval else critic_loss
-        self._apply("critic", penalised)
+        self._apply("critic", self._penalised(critic_loss, self.critic))
         action, log_prob = self.policy.draw(data["state"], noise[1])
         policy_loss = (alpha * log_prob - self.critic(data["state"], action).amin(0)).mean()
-        self._apply("policy", policy_loss)
+        self._apply("policy", self._penalised(policy_loss, self.policy))
         entropy = -log_prob.detach().mean()
         self._apply("alpha", self.log_alpha * (entropy - self.target_entropy))
         with torch.no_grad():
@@ -200,10 +200,12 @@ class SacLearner:
             parameter.grad = gradient
         optimizer.step()
 
-    def _parseval(self) -> Tensor:
-        """``sum_l (64 / width)^2 ||W W^T - 2 I||^2`` over the critics' square hidden layers."""
-        square = [w for w in self.critic.parameters() if w.dim() == 3 and w.shape[1] == w.shape[2] > 1]
-        return sum((parseval_penalty(weight) for weight in square), torch.zeros(()))
+    def _penalised(self, loss: Tensor, network: nn.Module) -> Tensor:
+        """The loss with Parseval's penalty over a network's square hidden layers."""
+        if not self.config.parseval:
+            return loss
+        square = [w for w in network.parameters() if w.dim() >= 2 and w.shape[-2] == w.shape[-1] > 1]
+        return loss + self.config.parseval * sum((parseval_penalty(weight) for weight in square), torch.zeros(()))
 
     def state_dict(self) -> dict[str, Any]:
         """Everything beside the policy's weights that a resumed run needs, the buffer included."""

@@ -1,6 +1,7 @@
 """LoRA adapter folders in peft's format, read without peft: ``adapter_config.json``, ``adapter_model.safetensors``.
 
-An adapter is merged into the weights as they are read, ``W + (alpha / rank) B A`` in single precision. Its names are
+An adapter is merged into the weights as they are read, ``W + (alpha / rank) B A`` in single precision; rank and alpha
+may differ by layer (peft's ``rank_pattern`` and ``alpha_pattern``). Its names are
 those of the published layout under ``base_model.model.``; a fused ``qkv`` matrix has one A and a B three times as
 tall, which is cut like the matrix itself.
 """
@@ -8,6 +9,7 @@ tall, which is cut like the matrix itself.
 from __future__ import annotations
 
 import re
+import statistics
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,9 +37,8 @@ class Adapter:
     """The low-rank factors of one folder, by our names of the weights they belong to."""
 
     file: Path
-    scale: float
-    factors: dict[str, tuple[Tensor, Tensor]]
-    """Our name of the weight -> A ``[rank, in]`` and B ``[out, rank]``."""
+    factors: dict[str, tuple[Tensor, Tensor, float]]
+    """Our name of the weight -> A ``[rank, in]``, B ``[out, rank]`` and what their product is multiplied by."""
 
     def merge(self, tensors: Iterable[NamedTensor]) -> Iterator[NamedTensor]:
         """The tensors, those that have factors with these added.
@@ -49,14 +50,14 @@ class Adapter:
         for tensor in tensors:
             if tensor.name in waiting:
                 waiting.remove(tensor.name)
-                a, b = self.factors[tensor.name]
+                a, b, scale = self.factors[tensor.name]
                 if tuple(tensor.value.shape) != (b.shape[0], a.shape[1]) or a.shape[0] != b.shape[1]:
                     raise CheckpointError(
                         f"{self.file}: the adapter of {tensor.stored!r} has shapes {list(b.shape)} and "
                         f"{list(a.shape)}; the weight in {tensor.file} has {list(tensor.value.shape)}: it belongs to "
                         "another base model"
                     )
-                merged = (tensor.value.float() + self.scale * (b.float() @ a.float())).to(tensor.value.dtype)
+                merged = (tensor.value.float() + scale * (b.float() @ a.float())).to(tensor.value.dtype)
                 tensor = NamedTensor(tensor.file, tensor.stored, tensor.name, merged)
             yield tensor
         if waiting:
@@ -85,29 +86,83 @@ def base_folder(folder: Path, wanted: str) -> Path:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class AdapterSizes:
+    """Rank and alpha of every layer, as ``adapter_config.json`` has them."""
+
+    file: Path
+    rank: int
+    alpha: float
+    ranks: dict[str, int]
+    """``rank_pattern``: the end of a layer's name, as a regular expression -> its rank."""
+    alphas: dict[str, float]
+    """``alpha_pattern``, likewise."""
+    stabilised: bool
+    """Scaled by ``alpha / sqrt(rank)`` in place of ``alpha / rank``."""
+
+    @classmethod
+    def read(cls, path: Path) -> AdapterSizes:
+        """Read and check the file.
+
+        Raises:
+            CheckpointError: it is no LoRA, or a variant that is not a plain sum.
+        """
+        config = read_json(path)
+        rank, alpha = config.get("r"), config.get("lora_alpha")
+        plain: list[tuple[str, Any, tuple[Any, ...]]] = [
+            ("peft_type", config.get("peft_type", "LORA"), ("LORA",)),
+            ("use_dora", config.get("use_dora"), (None, False)),
+            ("modules_to_save", config.get("modules_to_save"), (None, [])),
+            ("fan_in_fan_out", config.get("fan_in_fan_out"), (None, False)),
+            ("bias", config.get("bias", "none"), ("none",)),
+        ]
+        for field, found, allowed in plain:
+            if found not in allowed:
+                expected = f"expected {allowed[-1]!r}: plain LoRA alone"
+                raise CheckpointError(f"{path}: field {field!r} is {found!r}; {expected}")
+        if not isinstance(rank, int) or rank < 1 or not isinstance(alpha, int | float):
+            raise CheckpointError(
+                f"{path}: fields 'r' and 'lora_alpha' are {rank!r} and {alpha!r}; expected two numbers"
+            )
+        ranks, alphas = (_pattern(path, config, field) for field in ("rank_pattern", "alpha_pattern"))
+        if not all(isinstance(value, int) and value >= 1 for value in ranks.values()):
+            raise CheckpointError(f"{path}: field 'rank_pattern' is {ranks!r}; expected ranks of at least 1")
+        return cls(path, rank, float(alpha), ranks, alphas, bool(config.get("use_rslora")))
+
+    def rank_of(self, layer: str) -> int:
+        """The rank of a layer."""
+        return _matching(self.ranks, layer, self.rank)
+
+    def scale_of(self, layer: str) -> float:
+        """What the layer's product ``B A`` is multiplied by."""
+        rank, alpha = self.rank_of(layer), _matching(self.alphas, layer, self.alpha)
+        return alpha / (rank**0.5 if self.stabilised else rank)
+
+
+def _pattern(path: Path, config: dict[str, Any], field: str) -> dict[str, Any]:
+    found = config.get(field) or {}
+    if not isinstance(found, dict) or not all(isinstance(value, int | float) for value in found.values()):
+        raise CheckpointError(f"{path}: field {field!r} is {found!r}; expected layer names with a number each")
+    for key in found:
+        try:
+            re.compile(key)
+        except re.error as error:
+            raise CheckpointError(f"{path}: field {field!r}: {key!r} is no regular expression: {error}") from error
+    return found
+
+
+def _matching(patterns: dict[str, Any], layer: str, default: Any) -> Any:
+    """The first pattern that is a layer's name or the end of it, from a dot on: peft's rule."""
+    return next((value for key, value in patterns.items() if re.match(rf"(.*\.)?({key})$", layer)), default)
+
+
 def read_adapter(folder: Path, names: PublishedNames) -> Adapter:
     """The factors of an adapter folder.
 
     Raises:
         CheckpointError: it is no LoRA, uses a variant that is not a plain sum, or its files do not fit together.
     """
-    path = folder / ADAPTER_CONFIG
-    config = read_json(path)
-    rank, alpha = config.get("r"), config.get("lora_alpha")
-    plain: list[tuple[str, Any, tuple[Any, ...]]] = [
-        ("peft_type", config.get("peft_type", "LORA"), ("LORA",)),
-        ("use_dora", config.get("use_dora"), (None, False)),
-        ("rank_pattern", config.get("rank_pattern"), (None, {})),
-        ("alpha_pattern", config.get("alpha_pattern"), (None, {})),
-        ("modules_to_save", config.get("modules_to_save"), (None, [])),
-        ("fan_in_fan_out", config.get("fan_in_fan_out"), (None, False)),
-        ("bias", config.get("bias", "none"), ("none",)),
-    ]
-    for field, found, allowed in plain:
-        if found not in allowed:
-            raise CheckpointError(f"{path}: field {field!r} is {found!r}; expected {allowed[-1]!r}: plain LoRA alone")
-    if not isinstance(rank, int) or rank < 1 or not isinstance(alpha, int | float):
-        raise CheckpointError(f"{path}: fields 'r' and 'lora_alpha' are {rank!r} and {alpha!r}; expected two numbers")
+    sizes = AdapterSizes.read(folder / ADAPTER_CONFIG)
     weights = folder / ADAPTER_WEIGHTS
     if not weights.is_file():
         there = ", ".join(sorted(p.name for p in folder.iterdir()))
@@ -120,21 +175,28 @@ def read_adapter(folder: Path, names: PublishedNames) -> Adapter:
         if not bool(torch.isfinite(tensor).all()):
             raise CheckpointError(f"{file}: tensor {name!r} holds NaN or infinity")
         halves.setdefault(match["layer"], {})[match["which"]] = tensor
-    factors: dict[str, tuple[Tensor, Tensor]] = {}
+    factors: dict[str, tuple[Tensor, Tensor, float]] = {}
     for layer, pair in halves.items():
         if set(pair) != {"A", "B"}:
             raise CheckpointError(f"{weights}: layer {layer!r} has factor {', '.join(pair)} alone; expected A and B")
+        if len(pair["A"]) != sizes.rank_of(layer):
+            raise CheckpointError(
+                f"{weights}: layer {layer!r} has factors of rank {len(pair['A'])}; {sizes.file} says "
+                f"{sizes.rank_of(layer)} (fields 'r' and 'rank_pattern')"
+            )
         try:
             parts = names.to_ours(f"{layer}.weight", pair["B"])
         except KeyError as error:
             raise CheckpointError(f"{weights}: {layer!r} is not a layer of an OpenVLA network") from error
-        factors |= {name: (pair["A"], part) for name, part in parts.items()}
-    scale = alpha / (rank**0.5 if config.get("use_rslora") else rank)
-    return Adapter(weights, scale, factors)
+        factors |= {name: (pair["A"], part, sizes.scale_of(layer)) for name, part in parts.items()}
+    return Adapter(weights, factors)
 
 
 def save_adapter(folder: str | Path, module: torch.nn.Module, names: PublishedNames, base: str) -> None:
     """Write the adapters inside ``module`` as a peft folder.
+
+    ``r`` is the rank that most layers have; those of another one are named in ``rank_pattern`` and ``alpha_pattern``
+    (peft divides a layer's alpha by its own rank, so alpha is the constant scale times the rank).
 
     Args:
         folder: written to.
@@ -142,25 +204,26 @@ def save_adapter(folder: str | Path, module: torch.nn.Module, names: PublishedNa
         names: of its architecture.
         base: the folder or hub name of the weights without the adapter, for the reader.
     """
-    folder, tensors, targets = Path(folder), {}, set()
-    rank, alpha = 0, 0.0
-    for name, layer in adapters(module):
-        published = names.name(f"{name}.weight").removesuffix(".weight")
+    folder, tensors = Path(folder), {}
+    layers = {names.name(f"{name}.weight").removesuffix(".weight"): layer for name, layer in adapters(module)}
+    for published, layer in layers.items():
         tensors[f"{_PREFIX}{published}.lora_A.weight"] = layer.lora_a.detach().cpu().contiguous()
         tensors[f"{_PREFIX}{published}.lora_B.weight"] = layer.lora_b.detach().cpu().contiguous()
-        targets.add(published)
-        rank = layer.lora_a.shape[0]
-        alpha = layer.scale * rank
+    usual = statistics.mode(layer.rank for layer in layers.values())
+    alpha = next(layer.scale * usual for layer in layers.values())
+    others = {name: layer for name, layer in sorted(layers.items()) if layer.rank != usual}
     atomic_write_bytes(folder / ADAPTER_WEIGHTS, save(tensors, metadata={"format": "pt"}))
     atomic_write_json(
         folder / ADAPTER_CONFIG,
         {
             "peft_type": "LORA",
             "base_model_name_or_path": base,
-            "r": rank,
+            "r": usual,
             "lora_alpha": alpha,
+            "rank_pattern": {name: layer.rank for name, layer in others.items()},
+            "alpha_pattern": {name: layer.scale * layer.rank for name, layer in others.items()},
             "lora_dropout": 0.0,
             "bias": "none",
-            "target_modules": sorted(targets),
+            "target_modules": sorted(layers),
         },
     )

@@ -55,20 +55,25 @@ class Distribution(Protocol):
 
 
 @dataclass(frozen=True)
-class Gaussian:
-    """Independent normal distributions; parameters are means and log deviations, tokens are unbounded actions."""
+class PerDimension:
+    """Two parameters and one token for every action dimension."""
 
     action_dim: int
 
     @property
     def num_parameters(self) -> int:
-        """Mean and log deviation per dimension."""
+        """Mean and log deviation, or two shapes."""
         return 2 * self.action_dim
 
     @property
     def num_tokens(self) -> int:
         """One per dimension."""
         return self.action_dim
+
+
+@dataclass(frozen=True)
+class Gaussian(PerDimension):
+    """Independent normal distributions; parameters are means and log deviations, tokens are unbounded actions."""
 
     def split(self, parameters: Tensor, temperature: Temperature) -> tuple[Tensor, Tensor]:
         """Mean and log deviation, temperature included."""
@@ -115,20 +120,8 @@ class SquashedGaussian(Gaussian):
 
 
 @dataclass(frozen=True)
-class Beta:
+class Beta(PerDimension):
     """Independent Beta distributions on the action range (Chou et al. 2017), both shapes above 1: one peak."""
-
-    action_dim: int
-
-    @property
-    def num_parameters(self) -> int:
-        """Two shapes per dimension."""
-        return 2 * self.action_dim
-
-    @property
-    def num_tokens(self) -> int:
-        """One per dimension."""
-        return self.action_dim
 
     def split(self, parameters: Tensor, temperature: Temperature) -> tuple[Tensor, Tensor]:
         """Both shapes."""

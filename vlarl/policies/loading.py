@@ -39,14 +39,17 @@ def build(policy_class: Any, files: PolicyFiles, load: LoadConfig, seed: int) ->
                 f"{files.folder} holds adapters of rank {config.adapter.rank}; --load.adapter-rank {load.adapter_rank} "
                 "asks for another rank. Leave the flag away, or merge them first: vlarl convert FOLDER OUT --merge"
             )
-        # OpenVLA's fine-tuning scales by min(rank, 16) / rank.
-        config = dataclasses.replace(
-            config, adapter=AdapterConfig(rank=load.adapter_rank, alpha=float(min(load.adapter_rank, 16)))
-        )
+        if config.adapter is None:
+            # OpenVLA's fine-tuning scales by min(rank, 16) / rank.
+            adapter = AdapterConfig(rank=load.adapter_rank, alpha=float(min(load.adapter_rank, 16)))
+            config = dataclasses.replace(config, adapter=adapter)
     if load.value_head:
         config = dataclasses.replace(config, value_head=True)
     with parameters_on_meta():
-        policy = policy_class(config, files.tokenizer, attention=load.attention)
+        try:
+            policy = policy_class(config, files.tokenizer, attention=load.attention)
+        except ConfigError as error:
+            raise CheckpointError(f"{files.folder / 'config.json'}: adapter.ranks: {error}") from error
     frozen_type = PRECISIONS[load.precision]
     new = fill(
         policy,

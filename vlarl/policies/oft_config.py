@@ -132,10 +132,17 @@ class PromptConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdapterConfig:
-    """Size of the low-rank adapters; what they add is scaled by ``alpha / rank``."""
+    """Size of the low-rank adapters; what they add is scaled by ``alpha / rank``, in layers of any rank."""
 
     rank: int
     alpha: float
+    ranks: dict[str, int] = field(default_factory=dict)
+    """Layer -> its rank, where that is another."""
+
+    def __post_init__(self) -> None:
+        for name, rank in {"rank": self.rank, **self.ranks}.items():
+            if rank < 1:
+                raise ValueError(f"adapter: {name}: expected a rank of at least 1, found {rank}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

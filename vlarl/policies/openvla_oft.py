@@ -173,7 +173,7 @@ class OpenVlaOft(OpenVlaNetwork):
 
     def save_pretrained(self, folder: str | Path, card: dict[str, Any] | None = None) -> None:
         """Write ``config.json``, ``model.safetensors``, ``tokenizer.json`` and ``README.md`` (the model card)."""
-        save_policy_files(folder, self.config, self.state_dict(), self.tokenizer, card or {})
+        save_policy_files(folder, self.present_config(), self.state_dict(), self.tokenizer, card or {})
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, *, load: LoadConfig = DEFAULT_LOAD, seed: int = 0) -> Self:

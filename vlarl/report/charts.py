@@ -33,6 +33,7 @@ DIAGNOSTICS = {
     "entropy": "entropy [nats per token]",
     "grad_norm": "gradient norm before clipping",
     "groups_kept": "groups with both outcomes, kept",
+    "rank_mean": "mean rank of the adapters",
     "env_steps_per_second": "control steps per second",
 }
 """Metric -> what the small chart's title says."""

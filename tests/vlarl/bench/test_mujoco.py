@@ -55,8 +55,56 @@ def test_a_stopped_comparison_goes_on_with_what_is_missing(tmp_path, monkeypatch
     assert len(content["runs"]) == 4 and content["intervals"]["A sb3"]["mean"] == 0.5
 
 
+SCRIPT = """
+import sys
+import gymnasium as gym, numpy as np, torch
+from torch.utils.tensorboard import SummaryWriter
+
+class Agent:
+    def actor_mean(self, state):
+        assert state.abs().max() <= 10
+        return torch.full((1, 3), 5.0)  # beyond the actions' bounds
+
+def make_env():
+    env = gym.wrappers.RecordEpisodeStatistics(gym.make(words["--env-id"]))
+    env = gym.wrappers.NormalizeObservation(env)
+    return gym.wrappers.TransformObservation(env, lambda obs: np.clip(obs, -10, 10))
+
+if __name__ == "__main__":
+    words = dict(zip(sys.argv[1:], sys.argv[2:]))
+    assert "--no-anneal-lr" in sys.argv
+    writer = SummaryWriter("runs/x")
+    envs = gym.vector.SyncVectorEnv([make_env])
+    envs.reset(seed=int(words["--seed"]))
+    global_step = 0
+    for _ in range(int(words["--total-timesteps"])):
+        global_step += 1
+        obs, reward, terminations, truncations, infos = envs.step(np.ones((1, 3), np.float32))
+        if "final_info" in infos:
+            raise AssertionError("the old way of reading it fails")
+        writer.add_scalar("x", 1.0, global_step)
+    agent = Agent()
+"""
+
+
+def test_cleanrls_script_runs_as_it_is(tmp_path):
+    pytest.importorskip("mujoco")
+    (tmp_path / "ppo.py").write_text(SCRIPT)
+    from vlarl.bench.cleanrl import play_cleanrl
+
+    found = play_cleanrl(tmp_path / "ppo.py", "Hopper-v5", 3, 60, 2)
+    again = play_cleanrl(tmp_path / "ppo.py", "Hopper-v5", 3, 60, 2)
+    assert found["steps"] == 60 and len(found["returns"]) == 2 and found["returns"][0] > 1
+    assert found["returns"] == again["returns"] and found["curve"] == again["curve"]
+    ends = [step for step, _ in found["curve"]]  # full torque: it falls after some 15 steps, again and again
+    assert 2 <= len(ends) <= 6 and ends == sorted(ends) and all(value > 1 for _, value in found["curve"])
+    assert [path.name for path in tmp_path.iterdir()] == ["ppo.py"]
+
+
 def test_bad_requests_are_refused():
-    with pytest.raises(UserError, match="unknown contender 'cleanrl'"):
+    with pytest.raises(UserError, match="unknown contender 'rllib'; choose from vlarl, sb3, cleanrl"):
+        mujoco.check(mujoco.Options(contenders="vlarl,rllib"))
+    with pytest.raises(UserError, match=r"--cleanrl None: expected ppo, and where CleanRL's"):
         mujoco.check(mujoco.Options(contenders="vlarl,cleanrl"))
     with pytest.raises(UserError, match="--steps needs at least 2048"):
         mujoco.check(mujoco.Options(steps=10))

@@ -65,6 +65,36 @@ def test_a_cut_that_hurts_is_taken_back():
         assert torch.equal(value, before[name])
 
 
+def test_a_policy_that_stalls_at_its_fixed_point_gets_directions_back():
+    def ranks_after(scores: list[float], **changes) -> list[int]:
+        policy, learner = small(every=4, **changes)
+        found = iter(scores)
+        learner.evaluate = lambda: next(found)
+        seen = []
+        for _ in range(2):
+            learner.cut()
+            seen.append(learner.ranks[0])
+        learner.remember(rollouts(policy))
+        learner.step(np.random.default_rng(0))  # targets and optimisers fit the shapes
+        return seen
+
+    cut, later = ranks_after([10.0, 10.0, 10.2], regrow=3)  # before the cut, after it, at the next event
+    assert cut + 3 < 16 and later == cut + 3
+    assert ranks_after([10.0, 10.0, 12.0], regrow=3) == [cut, cut]  # it still improves
+    assert ranks_after([10.0, 10.0, 10.2]) == [cut, cut]
+
+
+def test_growing_changes_no_decision_and_ends_at_full_rank():
+    policy, learner = small(every=4)
+    learner.cut()
+    rank, state = learner.ranks[0], torch.ones(5, policy.config.state_size)
+    before = policy.body(state).detach()
+    assert learner.controller.grow(2) and learner.ranks[0] == rank + 2
+    torch.testing.assert_close(policy.body(state).detach(), before, atol=1e-6, rtol=1e-5)
+    assert learner.controller.grow(99) and learner.ranks[0] == 16
+    assert not learner.controller.grow(99)
+
+
 def test_a_fixed_rank_stays():
     policy, learner = small(every=0, rank=3)
     learner.remember(rollouts(policy))

@@ -10,7 +10,7 @@ from tests.support.batches import batch_of, group_of, loss_of
 from vlarl.objectives.advantages import GroupRelative, Halves, ReturnToGo, Signed, discounted_sum
 from vlarl.objectives.aggregations import Aggregation
 from vlarl.objectives.archive import Replay, external_losses, median_advantage
-from vlarl.objectives.critic import Critic, Gae
+from vlarl.objectives.critic import Critic, Gae, InputNetwork, ValueFunction
 from vlarl.objectives.data_rules import Annealing, GroupFilter, LengthPenalty, agreement
 from vlarl.objectives.masks import CovarianceClip, StaleWeight, covariance, log_linear_proximal
 from vlarl.objectives.policy_gradient import PolicyGradientConfig
@@ -103,6 +103,24 @@ def test_a_chunk_is_discounted_by_its_executed_steps():
     gae = Gae(discount=0.9, decay=1.0, normalise=False)
     # delta_1 = 2 - 3 = -1; delta_0 = .9 + .81 * 3 - 1 = 2.33; A_0 = 2.33 + .81 * -1
     assert gae.estimate(batch)[0][0].tolist() == pytest.approx([1.52, -1.0], abs=1e-6)
+
+
+def test_rnacs_ipm_set_takes_the_norm_of_the_critic_off_every_reward():
+    value = ValueFunction(Critic(hidden=(2,), uncertainty=0.1))
+    batch = critic_batch([0.0, 0.0, 1.0], [0.0, 0.0, 0.0], 0.0)
+    value.network = InputNetwork(1, (2,))
+    with torch.no_grad():
+        for parameter, number in zip(value.network.parameters(), (2.0, 1.0, 3.0, 9.0), strict=True):
+            parameter.fill_(number)
+    # W1 [2, 1] of 2, b1 [2] of 1, W2 [1, 2] of 3; the last bias (9) does not count
+    norm = (2 * 4 + 2 * 1 + 2 * 9) ** 0.5
+    assert value.weight_norm() == pytest.approx(norm)
+    value.units[1] = 3.0  # in units of the reward: returns deviate by 3
+    assert value.weight_norm() == pytest.approx(3.0 * norm)
+    batch.columns["uncertainty"] = torch.full((1, 3), 0.25)
+    found = Gae(discount=1.0, decay=1.0, normalise=False).estimate(batch)[0][0]
+    assert found.tolist() == pytest.approx([0.25, 0.5, 0.75])  # 1 minus a quarter per decision to come
+    assert "uncertainty" not in batch.columns
 
 
 RATIOS = torch.tensor([0.7, 0.9, 1.1, 1.25, 1.4])

@@ -45,6 +45,10 @@ PRESETS = sorted(item.name for item in list_presets("objectives"))
     ("parts", "message"),
     [
         ({"advantage": Gae()}, "needs a critic.*set it to 'separate'"),
+        (
+            {"advantage": Gae(), "critic": Critic(source="policy", uncertainty=1e-5)},
+            "is 'policy': set it to 'separate'",
+        ),
         ({"critic": Critic()}, "GroupRelative uses no values.*'none'"),
         ({"surrogate": ImplicitClassifier()}, "set objective.ratio.level to 'trajectory', found 'token'"),
         ({"minibatch_of": "steps"}, "expected 'episodes' or 'decisions'"),

@@ -134,6 +134,25 @@ def test_parseval_penalty():
     assert float(parseval_penalty(2**0.5 * torch.eye(2))) == pytest.approx(0.0, abs=1e-6)
 
 
+def test_parseval_regularisation_draws_hidden_layers_of_critics_and_policy_to_orthogonality():
+    def distance(learner) -> list[float]:
+        found = [learner.policy.body[2].weight, *(w for w in learner.critic.weights[1])]
+        return [float(parseval_penalty(weight.detach())) for weight in found]
+
+    results = []
+    for parseval in (0.0, 1e-2):
+        policy, learner = small(parseval=parseval)
+        learner.remember(rollouts(policy))
+        before = distance(learner)
+        for _ in range(40):
+            learner.step(np.random.default_rng(0))
+        results.append(distance(learner))
+    assert before[0] == pytest.approx(0.0, abs=1e-3)  # the policy starts orthogonal, the critics do not
+    (free_policy, *free), (held_policy, *held) = results
+    assert held_policy < free_policy / 2 and len(held) == 2
+    assert all(b < 0.7 * min(a, start) for a, b, start in zip(free, held, before[1:], strict=True))
+
+
 @pytest.mark.parametrize("truncates", [False, True])
 def test_sac_learns(truncates):
     policy, learner = small(updates_per_step=2.0)

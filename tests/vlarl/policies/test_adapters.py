@@ -13,6 +13,8 @@ from safetensors.torch import load_file, save_file
 from tests.support.policies import random_policy
 from tests.support.published import edit_json, published_copy
 from vlarl.errors import CheckpointError
+from vlarl.nn.adapters import adapters
+from vlarl.policies.convert import to_published
 from vlarl.policies.openvla_oft import OpenVlaOft
 from vlarl.policies.published_layout import PublishedNames
 from vlarl.policy import LoadConfig, load_policy
@@ -86,7 +88,10 @@ def test_rank_stabilised_scaling(base: Path, adapter: Path):
     [
         ({"use_dora": True}, ("use_dora", "True", "plain LoRA")),
         ({"peft_type": "IA3"}, ("peft_type", "'IA3'", "'LORA'")),
-        ({"rank_pattern": {"fc1": 8}}, ("rank_pattern",)),
+        ({"rank_pattern": {"fc1": 8}}, ("projector.fc1", "rank 3", "says 8", "'rank_pattern'")),
+        ({"rank_pattern": ["fc1"]}, ("'rank_pattern'", "['fc1']", "a number each")),
+        ({"rank_pattern": {"fc1": 0}}, ("'rank_pattern'", "at least 1")),
+        ({"alpha_pattern": {"(": 8.0}}, ("'alpha_pattern'", "'('", "no regular expression")),
         ({"modules_to_save": ["lm_head"]}, ("modules_to_save", "lm_head")),
         ({"r": None}, ("'r' and 'lora_alpha'", "None")),
     ],
@@ -146,30 +151,92 @@ def test_pickled_adapter_is_not_opened(adapter: Path):
         OpenVlaOft.from_pretrained(adapter)
 
 
-def test_peft_itself_reads_what_we_write_and_gives_the_same(base: Path, tmp_path: Path):
-    peft = pytest.importorskip("peft", reason="compared with peft where it is installed; vlarl itself does not need it")
-    from vlarl.policies.convert import to_published
+def test_ranks_and_alphas_that_differ_by_layer(base: Path, adapter: Path):
+    """The end of a layer's name is enough, in whole words; patterns are regular expressions, the first one counts."""
+    layer = "language_model.model.layers.0.self_attn.q_proj"
+    file = adapter / "adapter_model.safetensors"
+    factors = load_file(file)
+    for which, shape in (("A", (5, 32)), ("B", (32, 5))):
+        factors[f"base_model.model.{layer}.lora_{which}.weight"] = torch.randn(shape)
+    save_file(factors, file)
+    alphas = {r"layers.\d+.self_attn.(q|v)_proj": 10.0, "q_proj": 99.0, "c1": 99.0}
+    edit_json(adapter / "adapter_config.json", rank_pattern={"self_attn.q_proj": 5}, alpha_pattern=alphas)
+    before, after = (published_weights(OpenVlaOft.from_pretrained(folder)) for folder in (base, adapter))
+    for name, scale in ((layer, 10.0 / 5), ("projector.fc1", ALPHA / RANK)):
+        a, b = (factors[f"base_model.model.{name}.lora_{which}.weight"] for which in "AB")
+        torch.testing.assert_close(after[f"{name}.weight"], before[f"{name}.weight"] + scale * b @ a)
 
-    load = LoadConfig(adapter_rank=4)
-    policy = OpenVlaOft.from_pretrained(base, load=load)
-    with torch.no_grad():
-        for parameter in policy.trainable_parameters():
-            parameter.normal_(std=0.1)
+
+@pytest.fixture
+def uneven(base: Path, tmp_path: Path) -> OpenVlaOft:
+    """A policy whose adapters have ranks 1 to 5 and random factors; most have 4."""
+    policy = OpenVlaOft.from_pretrained(base, load=LoadConfig(adapter_rank=4))
+    generator = torch.Generator().manual_seed(0)
+    for index, (_, layer) in enumerate(adapters(policy)):
+        layer.make_room((4, 4, 4, 1, 4, 4, 2, 5)[index % 8])
+        for parameter in (layer.lora_a, layer.lora_b):
+            parameter.data.normal_(std=0.1, generator=generator)
     policy.save_pretrained(tmp_path / "ours")
+    return policy
+
+
+def test_uneven_ranks_survive_our_layout_and_the_published_one(uneven: OpenVlaOft, tmp_path: Path):
+    expected = {name: layer.rank for name, layer in adapters(uneven)}
+    assert set(expected.values()) == {1, 2, 4, 5}
+    again = OpenVlaOft.from_pretrained(tmp_path / "ours")
+    assert {name: layer.rank for name, layer in adapters(again)} == expected
+    for name, tensor in uneven.state_dict().items():
+        assert torch.equal(tensor, again.state_dict()[name]), name
+    OpenVlaOft.from_pretrained(tmp_path / "ours", load=LoadConfig(adapter_rank=4))  # the rank that it was made with
+    to_published(tmp_path / "ours", tmp_path / "published")
+    config = json.loads((tmp_path / "published" / "lora_adapter" / "adapter_config.json").read_text())
+    assert config["r"] == 4 and config["lora_alpha"] == 4.0
+    assert sorted(set(config["rank_pattern"].values())) == [1, 2, 5]
+    assert config["alpha_pattern"] == {name: float(rank) for name, rank in config["rank_pattern"].items()}
+    names = PublishedNames(uneven.config.vision)
+    merged = published_weights(OpenVlaOft.from_pretrained(tmp_path / "published" / "lora_adapter"))
+    for name, layer in adapters(uneven):
+        torch.testing.assert_close(merged[names.name(f"{name}.weight")], layer.merged_weight())
+
+
+@pytest.mark.parametrize(
+    ("ranks", "words"),
+    [
+        ({"projector.fc7": 2}, ("adapter.ranks", "'projector.fc7'", "Did you mean 'projector.fc")),
+        ({"projector.fc1": 0}, ("projector.fc1", "at least 1, found 0")),
+        ({"projector.fc1": 3}, ("projector.fc1.lora_a", "[4, 32]", "[3, 32]")),
+    ],
+)
+def test_wrong_ranks_in_our_config_are_refused(
+    base: Path, tmp_path: Path, ranks: dict[str, int], words: tuple[str, ...]
+):
+    OpenVlaOft.from_pretrained(base, load=LoadConfig(adapter_rank=4)).save_pretrained(tmp_path)
+    edit_json(tmp_path / "config.json", adapter={"rank": 4, "alpha": 4.0, "ranks": ranks})
+    with pytest.raises(CheckpointError) as caught:
+        OpenVlaOft.from_pretrained(tmp_path)
+    assert all(word in str(caught.value) for word in words), str(caught.value)
+
+
+def test_peft_itself_reads_what_we_write_and_gives_the_same(base: Path, uneven: OpenVlaOft, tmp_path: Path):
+    peft = pytest.importorskip("peft", reason="compared with peft where it is installed; vlarl itself does not need it")
     to_published(tmp_path / "ours", tmp_path / "published")
     adapter = tmp_path / "published" / "lora_adapter"
-
-    class Published(torch.nn.Module):
-        """Linear layers under the published names, to hang peft's adapters on."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.projector = torch.nn.Module()
-            self.projector.fc1 = torch.nn.Linear(32, 64)
-            self.projector.fc1.weight.data = published_weights(OpenVlaOft.from_pretrained(base))["projector.fc1.weight"]
-
-    edit_json(adapter / "adapter_config.json", target_modules=["projector.fc1"])
-    wrapped = peft.PeftModel.from_pretrained(Published(), adapter)
-    merged = wrapped.merge_and_unload().projector.fc1.weight
-    ours = published_weights(OpenVlaOft.from_pretrained(adapter))["projector.fc1.weight"]
-    torch.testing.assert_close(merged.data, ours)
+    plain = published_weights(OpenVlaOft.from_pretrained(base))
+    layers = json.loads((adapter / "adapter_config.json").read_text())["target_modules"]
+    root = torch.nn.Module()  # linear layers under the published names, to hang peft's adapters on
+    for layer in layers:
+        *parents, last = layer.split(".")
+        place = root
+        for word in parents:
+            if not hasattr(place, word):
+                place.add_module(word, torch.nn.Module())
+            place = getattr(place, word)
+        weight = plain[f"{layer}.weight"]
+        linear = torch.nn.Linear(weight.shape[1], weight.shape[0], bias=False)
+        linear.weight.data = weight.clone()
+        place.add_module(last, linear)
+    merged = dict(peft.PeftModel.from_pretrained(root, adapter).merge_and_unload().named_parameters())
+    ours = published_weights(OpenVlaOft.from_pretrained(adapter))
+    assert len(layers) == 24 and not torch.equal(plain["projector.fc1.weight"], ours["projector.fc1.weight"])
+    for layer in layers:
+        torch.testing.assert_close(merged[f"{layer}.weight"].data, ours[f"{layer}.weight"])
