@@ -9,7 +9,7 @@ import pytest
 from tests.support.demonstrations import demonstration
 from vlarl import cli
 from vlarl.commands.demos import Options, make_jobs, parse_numbers, without_existing
-from vlarl.demos import DemoJob, TaskDone, demonstrate_task, make_demonstrations
+from vlarl.demos import DemoJob, InTaskOrder, TaskDone, demonstrate_task, make_demonstrations
 from vlarl.errors import UserError
 
 
@@ -127,3 +127,17 @@ def test_resuming_makes_only_what_is_missing(tmp_path):
     assert (first.init_states, first.episodes) == ((1, 4, 0), 3)
     assert rest == jobs[2:]
     assert without_existing(jobs, tmp_path / "nothing here") == jobs
+
+
+def test_demonstrations_are_written_task_by_task_whoever_is_first():
+    written = []
+    ordered = InTaskOrder([8, 0, 3], lambda d: written.append((d.task, d.init_state)))
+    for task, init_state in ((0, 0), (8, 0), (0, 1), (8, 1)):
+        ordered.add(replace(demonstration(0), task=task, init_state=init_state))
+    assert written == [(8, 0), (8, 1)]
+    ordered.finish(0)
+    assert written == [(8, 0), (8, 1)]
+    ordered.finish(8)
+    assert written == [(8, 0), (8, 1), (0, 0), (0, 1)]
+    ordered.add(replace(demonstration(0), task=3, init_state=5))
+    assert written[-1] == (3, 5)

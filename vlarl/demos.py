@@ -13,7 +13,7 @@ import queue
 import threading
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -107,6 +107,41 @@ class TaskDone:
     task: int
     seconds: float
     error: str
+
+
+class InTaskOrder:
+    """Hands demonstrations on task by task, whatever order workers finish in: a data set is the same every time.
+
+    Args:
+        tasks: the order.
+        write: takes a demonstration.
+    """
+
+    def __init__(self, tasks: Sequence[int], write: Callable[[Demonstration], None]) -> None:
+        self._waiting = list(tasks)
+        self._held: dict[int, list[Demonstration]] = {task: [] for task in tasks}
+        self._finished: set[int] = set()
+        self._write = write
+
+    def add(self, demonstration: Demonstration) -> None:
+        """One more of its task; written at once where it is its task's turn."""
+        self._held[demonstration.task].append(demonstration)
+        self._hand_on()
+
+    def finish(self, task: int) -> None:
+        """No more will come of this task."""
+        self._finished.add(task)
+        self._hand_on()
+
+    def _hand_on(self) -> None:
+        while self._waiting:
+            task = self._waiting[0]
+            for demonstration in self._held[task]:
+                self._write(demonstration)
+            self._held[task] = []
+            if task not in self._finished:
+                return
+            self._waiting.pop(0)
 
 
 def make_demonstrations(jobs: Sequence[DemoJob], workers: int) -> Iterator[Attempt | TaskDone]:

@@ -201,7 +201,7 @@ def _make(options: Options, jobs: list[DemoJob], console: Any) -> list[TaskRepor
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     from vlarl.data.lerobot import LeRobotWriter
-    from vlarl.demos import TaskDone, TaskReport, make_demonstrations
+    from vlarl.demos import InTaskOrder, TaskDone, TaskReport, make_demonstrations
 
     reports = {job.task: TaskReport(job.task, job.instruction) for job in jobs}
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
@@ -209,9 +209,11 @@ def _make(options: Options, jobs: list[DemoJob], console: Any) -> list[TaskRepor
     errors = Console(stderr=True, highlight=False)
     with writer, Progress(*columns, console=errors, transient=True) as progress:
         total = progress.add_task(options.suite, total=sum(min(job.episodes, len(job.init_states)) for job in jobs))
+        ordered = InTaskOrder([job.task for job in jobs], lambda episode: writer.add_episode(episode))  # type: ignore
         for event in make_demonstrations(jobs, options.workers):
             report = reports[event.task]
             if isinstance(event, TaskDone):
+                ordered.finish(event.task)
                 report.seconds, report.error = event.seconds, event.error
                 _show_done(errors, report)
                 continue
@@ -220,7 +222,7 @@ def _make(options: Options, jobs: list[DemoJob], console: Any) -> list[TaskRepor
                 report.solved.append(event.init_state)
                 report.lengths.append(event.steps)
             if event.demonstration is not None:
-                writer.add_episode(event.demonstration)
+                ordered.add(event.demonstration)
             if event.solved or options.table_only:
                 progress.advance(total)
     return [reports[job.task] for job in jobs]
