@@ -63,8 +63,8 @@ def driving_table(result: Mapping[str, Any]) -> Table:
     """What a person reads: a row per route and one for all, 95 % intervals in brackets."""
     from rich.table import Table
 
-    table = Table(box=None, padding=(0, 2))
-    for title in ("route", "driving score", "completion %", "comfort %", "km"):
+    table = Table(box=None, padding=(0, 1))
+    for title in ("route", "driving score", "completion %", "comfort %"):
         table.add_column(title, justify="left" if title == "route" else "right")
     for row in [*result["tasks"], {"name": "all", **result}]:
         if "driving" in row:
@@ -74,7 +74,6 @@ def driving_table(result: Mapping[str, Any]) -> Table:
                 _with_interval(figures, "driving_score"),
                 _with_interval(figures, "route_completion"),
                 _with_interval(figures, "comfort", 100.0),
-                f"{figures['kilometres']:.2f}",
             )
     return table
 

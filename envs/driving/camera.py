@@ -25,15 +25,13 @@ STRIPE = 0.5
 """Of crosswalks, and the space between, metres."""
 SHADES = (1.0, 0.82, 0.66)
 """Of the top, the sides and the ends of a body."""
-RASTER = 6.0
+RASTER = 10.0
 """Pixels per metre of the ground."""
 
 
 def _palette() -> NDArray[np.uint8]:
-    flat = {
-        scene.SKY + n: colour
-        for n, colour in enumerate(((96, 150, 214), (128, 174, 224), (160, 198, 234), (192, 218, 240)))
-    }
+    sky = np.round(np.linspace((92, 148, 214), (206, 226, 240), scene.SKIES))
+    flat = {scene.SKY + n: colour for n, colour in enumerate(sky)}
     flat |= {scene.HAZE: (176, 192, 186), scene.GRASS: (98, 140, 78), scene.GRASSES_APART: (90, 131, 72)}
     flat |= {scene.ASPHALT: (84, 86, 90), scene.PAINT: (232, 232, 228), scene.ROUTE: (70, 140, 220)}
     flat |= {scene.STOP_PAINT: (240, 240, 238)}

@@ -24,8 +24,9 @@ from envs.driving.traffic import BRAKE_LAMP, LEFT_LAMP, RIGHT_LAMP
 TRUCK, BICYCLE, PEDESTRIAN, OBSTACLE = (
     int(kind) for kind in (Kind.TRUCK, Kind.BICYCLE, Kind.PEDESTRIAN, Kind.OBSTACLE)
 )
-SKY, SKIES = 0, 4
-HAZE, GRASS, ASPHALT, PAINT, ROUTE, STOP_PAINT = range(SKIES, SKIES + 6)
+SKY, SKIES = 200, 24
+"""First of the sky's bands, from above to the horizon, and how many there are."""
+HAZE, GRASS, ASPHALT, PAINT, ROUTE, STOP_PAINT = range(4, 10)
 GRASSES_APART = 50
 """The second shade of grass has this number."""
 POLE, LAMP_OFF, LAMP_RED, LAMP_YELLOW, LAMP_GREEN, SIGN, GLASS, AMBER = range(10, 34, 3)

@@ -85,7 +85,8 @@ def keep_speed(worlds):
 
 def test_who_does_not_brake_hits_somebody():
     distance, hit = approach(crossing_worlds(), keep_speed)
-    assert (np.abs(distance - (8.0 + 2.0 * 12.0)) < 2.0).all()
+    begin = 8.0 + 2.0 * 12.0  # noticed within a step of 1.2 m, looked at after the next one
+    assert ((begin - 2.5 < distance) & (distance < begin)).all()
     assert hit.sum() >= 4
 
 
@@ -110,7 +111,7 @@ def test_nobody_steps_out_before_an_ego_that_stands():
 
 @pytest.mark.parametrize("name", sorted(MAPS))
 def test_the_rule_based_driver_copes_with_the_hardest_scenario(name):
-    """The yardstick at difficulty 1: three obstacles, two hidden pedestrians, cut-ins, jaywalkers, red-light runners."""
+    """The yardstick at difficulty 1: obstacles, hidden pedestrians, cut-ins, jaywalkers, red-light runners."""
 
     worlds = DrivingWorlds(load_map(shipped_map(name)), worlds=4, actors=48)
     worlds.reset({w: scenario(w, 1.0, 48, route_metres=250.0) for w in range(4)})

@@ -12,10 +12,10 @@ from tests.envs.driving.small_maps import straight_road
 from tests.envs.driving.test_traffic import put
 
 
-def blocked_road(lane=0, between=1, traffic=0, speed=10.0):
+def blocked_road(lane=0, between=1, traffic=0, speed=10.0, first_arc=100.0):
     worlds = DrivingWorlds(straight_road(between=between), worlds=1, actors=2 + traffic)
     obstacle = Spawn(x=130.0, y=3.5 * lane, kind=Kind.OBSTACLE)
-    way = {"route": (lane,), "first_arc": 100.0, "last_arc": 250.0, "speed": speed}
+    way = {"route": (lane,), "first_arc": first_arc, "last_arc": 250.0, "speed": speed}
     worlds.reset({0: Start(seed=0, spawns=(obstacle,), traffic=traffic, **way)})
     assert worlds.errors == [""]
     return worlds
@@ -43,8 +43,8 @@ def test_over_the_lane_beside_and_back(lane):
 
 def test_it_waits_until_the_lane_beside_is_free():
     """Somebody stands right beside: nobody passes before that one has gone."""
-    worlds = blocked_road(traffic=1, speed=0.0)
-    put(worlds, 2, 1, 118.0, 0.0)
+    worlds = blocked_road(traffic=1, speed=0.0, first_arc=112.0)
+    put(worlds, 2, 1, 114.0, 0.0)
     worlds.actors["controller"][0, 2] = 0
     places, counts = ride(worlds, 150)
     assert np.abs(places[:, 1]).max() < 0.5

@@ -116,4 +116,8 @@ def test_evaluation_reports_what_was_driven(tmp_path, capsys):
     assert result["driving"]["driving_score"] == result["driving"]["route_completion"] == 100.0
     assert result["driving"]["kilometres"] == pytest.approx(4 * 0.03, abs=0.01)
     assert set(result["driving"]["infractions_per_km"].values()) == {0.0}
-    assert "driving score 100.0" in capsys.readouterr().out
+    assert result["driving"]["driving_score_ci95"] == [100.0, 100.0]
+    assert result["driving"]["comfort"] > 0.9
+    printed = capsys.readouterr().out
+    assert "100.0 (100-100)" in printed
+    assert "infractions per km: none" in printed
