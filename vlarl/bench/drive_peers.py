@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import util
+from importlib import import_module, metadata, util
 from typing import Any
 
 NAME = "highway-env"
@@ -50,12 +50,10 @@ def make_peers(others: int) -> tuple[list[Peer], str]:
     """
     if util.find_spec("highway_env") is None or util.find_spec("gymnasium") is None:
         return [], f"{NAME}: not installed, so there is nothing to compare with here (pip install {NAME})"
-    from importlib import metadata
 
     import gymnasium
-    import highway_env
 
-    gymnasium.register_envs(highway_env)
+    gymnasium.register_envs(import_module("highway_env"))
     grid = {
         "type": "OccupancyGrid",
         "features": ["presence", "vx", "vy", "on_road"],
