@@ -6,7 +6,8 @@ everything else: who is on the way, and how they behave. One slot is one world.
 
 * Action ``[chunk, 2]``: steer (-1 right, 1 left) and pedal (-1 full brake, 1 full throttle), one per 0.1 s.
 * ``state``: :class:`envs.driving.vector_observation.VectorObservation`, then
-  :mod:`envs.driving.route_ahead` (lights, stop signs, who is ahead on the route, whether the next junction is free).
+  :mod:`envs.driving.route_ahead` (lights, stop signs, who is ahead on the route, whether the next
+  junction is free).
 * ``images["birds_eye"]``: a colour picture from above, drawn once per chunk.
 * SUCCESS: the route is completed. FAILURE: a collision, a red light or stop sign run over, off the road, off the route,
   blocked. TRUNCATED: the horizon. The environment's own reward is 0: see :mod:`vlarl.rewards.carl`.
