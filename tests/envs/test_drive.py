@@ -147,7 +147,7 @@ def test_the_leaderboard_goes_on_after_a_collision():
     ego = slot.worlds.actors[0, 0]
     ahead = {"x": ego["x"] + 6 * np.cos(ego["heading"]), "y": ego["y"] + 6 * np.sin(ego["heading"])}
     slot.worlds.spawn(0, 1, Spawn(kind=Kind.PEDESTRIAN, heading=float(ego["heading"]), **ahead))
-    result = slot.step_chunk(np.full((30, 2), (0.0, 1.0), np.float32))
+    result = slot.step_chunk(np.full((20, 2), (0.0, 1.0), np.float32))
     assert result.outcome is Outcome.RUNNING
     assert result.events["drive/count/collision_pedestrian"] == 1.0
     slot.worlds.actors["active"][0, 1] = 0

@@ -105,7 +105,7 @@ def test_what_touches_the_lens_is_cut_off():
     close = CameraView(width=64, height=64, ahead=2.0, above=1.2, pitch=0.0)
     image = look([Spawn(x=104.75, y=0.0, kind=Kind.OBSTACLE)], view=close)
     assert (image[40, 5:60] == PALETTE[scene.CRATE + 2]).all()
-    _, columns = where(look([Spawn(x=101.0, y=3.0, kind=Kind.OBSTACLE)], view=close), scene.CRATE + 1)
+    _, columns = where(look([Spawn(x=103.0, y=2.0, kind=Kind.OBSTACLE)], view=close), scene.CRATE + 1)
     assert columns.min() == 0
     assert columns.max() < 32
 
