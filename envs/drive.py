@@ -5,14 +5,16 @@ A suite is a map (``drive_grid_town``, ``drive_roundabout``, ``drive_ring_road``
 everything else: who is on the way, and how they behave. One slot is one world.
 
 * Action ``[chunk, 2]``: steer (-1 right, 1 left) and pedal (-1 full brake, 1 full throttle), one per 0.1 s.
-* ``state``: :class:`envs.driving.vector_observation.VectorObservation`, then :mod:`envs.driving.route_ahead` (lights,
-  stop signs, who is ahead on the route, whether the next junction is free).
+* ``state``: :class:`envs.driving.vector_observation.VectorObservation`, then
+  :mod:`envs.driving.route_ahead` (lights, stop signs, who is ahead on the route, whether the next
+  junction is free).
 * ``images["birds_eye"]``: a colour picture from above, drawn once per chunk.
 * SUCCESS: the route is completed. FAILURE: a collision, a red light or stop sign run over, off the road, off the route,
   blocked. TRUNCATED: the horizon. The environment's own reward is 0: see :mod:`vlarl.rewards.carl`.
 * Events, at the end of the chunk unless said otherwise: ``drive/carl`` (CaRL's reward ``float32 [chunk]`` per control
-  step), ``drive/route_completion`` and ``drive/driving_score`` (0 to 100), ``drive/kilometres``, and per kind of
-  infraction ``drive/count/<kind>`` since the start.
+  step), and :func:`envs.driving.episode_events.episode_events`: ``drive/route_completion`` and ``drive/driving_score``
+  (0 to 100), ``drive/kilometres``, ``drive/comfort/<bound>`` (share of time) and per kind of infraction
+  ``drive/count/<kind>`` since the start.
 
 Example::
 
@@ -34,6 +36,8 @@ from envs.driving import route_ahead
 from envs.driving.birds_eye import BirdsEye, View
 from envs.driving.birds_eye_picture import picture
 from envs.driving.carl_reward import CarlReward, CarlRewardSettings
+from envs.driving.episode_events import episode_events, route_ended, without_infraction
+from envs.driving.film import Film
 from envs.driving.lane_graph import LaneGraph
 from envs.driving.map_arrays import pack
 from envs.driving.map_compiler import load_map
@@ -42,7 +46,6 @@ from envs.driving.records import EVENTS, Status
 from envs.driving.route_ahead import RouteAhead
 from envs.driving.route_tasks import RouteTask, draw_route
 from envs.driving.scenarios import scenario
-from envs.driving.scores import driving_score, route_completion
 from envs.driving.vector_observation import VectorObservation
 from envs.driving.world import DrivingWorlds
 from vlarl.env_protocol import (
@@ -89,8 +92,12 @@ class DriveConfig:
     """Sizes of the state's first part."""
     carl: CarlRewardSettings = field(default_factory=CarlRewardSettings)
     """Constants of the reward, and of what ends an episode."""
+    leaderboard: bool = False
+    """Drive on after collisions, red lights and stop signs, which then cost score only, as in CARLA's leaderboard."""
     every_frame: bool = False
     """Draw every control step, for videos."""
+    film: bool = False
+    """Frames for videos are drawn for people (:mod:`envs.driving.film`), not as the policy sees them."""
 
     def make(self) -> Drive:
         """Build one slot."""
@@ -181,6 +188,7 @@ class _Played:
         self.ahead = RouteAhead(self.worlds)
         self.reward = CarlReward(self.worlds, config.carl)
         self.drawer = shared_drawer(path, config.view()) if config.resolution else None
+        self.film = Film(self.worlds) if config.film and config.every_frame else None
 
 
 class Drive:
@@ -214,6 +222,8 @@ class Drive:
         played.worlds.reset({0: start})
         self._check_world(played)
         played.reward.reset([0])
+        if played.film is not None:
+            played.film.reset()
         self._steps, self._instruction, self.outcome = 0, spec.instruction, Outcome.RUNNING
         return self._observe(played, self._draw(played))
 
@@ -234,12 +244,16 @@ class Drive:
             self._steps += 1
             self.outcome = self._judge(played, bool(terminated[0]))
             if self.config.every_frame:
-                frames.append(self._draw(played))
+                frames.append(self._frame(played))
             if self.outcome.has_ended:
                 break
         simulated = time.process_time()
-        images = frames[-1] if frames else self._draw(played)
-        events = {"drive/carl": carl, **_figures(played.worlds), "seconds/simulate": simulated - started}
+        images = frames[-1] if frames and played.film is None else self._draw(played)
+        events = {
+            "drive/carl": carl,
+            **episode_events(played.worlds, played.reward.comfort),
+            "seconds/simulate": simulated - started,
+        }
         return StepResult(
             observation=self._observe(played, images),
             executed=executed,
@@ -261,16 +275,22 @@ class Drive:
         return self._played.worlds
 
     def _judge(self, played: _Played, terminated: bool) -> Outcome:
-        if terminated:
+        if route_ended(played.worlds) if self.config.leaderboard else terminated:
             return Outcome.FAILURE
         if played.worlds.worlds["counts"][0, EVENTS.index("route_completed")] > 0:
-            return Outcome.SUCCESS
+            return Outcome.SUCCESS if without_infraction(played.worlds) else Outcome.FAILURE
         return Outcome.TRUNCATED if self._steps >= self.config.horizon else Outcome.RUNNING
 
     def _check_world(self, played: _Played) -> None:
         if played.worlds.worlds["status"][0] != Status.RUNNING:
             self.outcome = Outcome.ERROR
             raise EnvError(played.worlds.errors[0])
+
+    def _frame(self, played: _Played) -> dict[str, UInt8Image]:
+        if played.film is None:
+            return self._draw(played)
+        played.film.look()
+        return {"film": played.film.draw(self.outcome.value if self.outcome.has_ended else "")}
 
     def _draw(self, played: _Played) -> dict[str, UInt8Image]:
         if played.drawer is None:
@@ -286,15 +306,3 @@ class Drive:
             instruction=self._instruction,
             time=self._steps * played.worlds.settings.control_seconds,
         )
-
-
-def _figures(worlds: DrivingWorlds) -> dict[str, float]:
-    records = worlds.worlds
-    counts = {f"drive/count/{name}": float(number) for name, number in zip(EVENTS, records["counts"][0], strict=True)}
-    del counts["drive/count/route_completed"]
-    return {
-        "drive/route_completion": float(route_completion(records)[0]),
-        "drive/driving_score": float(driving_score(records)[0]),
-        "drive/kilometres": float(records["distance"][0]) / 1000.0,
-        **counts,
-    }

@@ -86,6 +86,8 @@ def test_every_command_has_a_summary_and_an_example(capsys):
         (["eval", "no/such/folder", "--suite", "toy"], "no/such/folder"),
         ([*TOY_EVAL, "--tasks", "0,9"], "has no task 9"),
         ([*TOY_EVAL, "--profile", "fast"], "no render profiles"),
+        (["eval", "x", "--suite", "drive/grid_twon"], "Did you mean 'drive_grid_town'"),
+        (["eval", "x", "--suite=drive/town02"], "--env.map-file"),
     ],
 )
 def test_mistakes_are_answered_without_a_traceback(words, says, capsys, tmp_path, monkeypatch):

@@ -154,6 +154,24 @@ def bootstrap(
     return Estimate(value, float(found.confidence_interval.low), float(found.confidence_interval.high))
 
 
+def poisson_interval(count: int, exposure: float, confidence: float = 0.95) -> tuple[float, float]:
+    """Exact interval of the rate of events per unit of exposure (Garwood 1936, Biometrika 28).
+
+    Args:
+        count: events, taken as a Poisson process.
+        exposure: how much was watched (kilometres, say), positive.
+        confidence: the interval holds the true rate with at least this probability.
+
+    Raises:
+        ValueError: a negative count, or an exposure that is not positive.
+    """
+    if count < 0 or not 0.0 < exposure < math.inf:
+        raise ValueError(f"{count} events in {exposure}: expected at least 0 events in a positive exposure")
+    tail = 0.5 * (1.0 - confidence)
+    low = float(stats.chi2.ppf(tail, 2 * count)) / 2.0 if count else 0.0
+    return low / exposure, float(stats.chi2.isf(tail, 2 * count + 2)) / 2.0 / exposure
+
+
 def running_mean(values: Sequence[float], width: int) -> list[float]:
     """Mean of each value and up to ``width - 1`` before it; NaN entries are left out of the means."""
     if width < 1:

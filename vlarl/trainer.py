@@ -16,9 +16,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
-
-import numpy as np
+from typing import Any
 
 from vlarl.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
 from vlarl.collector import Collector, add_final_inputs
@@ -30,7 +28,6 @@ from vlarl.evaluate import evaluate
 from vlarl.files import read_json
 from vlarl.learner import make_learner
 from vlarl.local_slots import LocalSlots
-from vlarl.media import side_by_side, write_video
 from vlarl.policy import Decoding, TorchPolicy
 from vlarl.progress import Display
 from vlarl.report import write_report
@@ -41,10 +38,8 @@ from vlarl.seeding import stream
 from vlarl.specs import training_groups
 from vlarl.tracking import make_tracker
 from vlarl.types import Trajectory, stack_trajectories
+from vlarl.videos import filming, write_episode
 from vlarl.worker_pool import WorkerPool
-
-VIDEO_FPS = 20
-"""Control rate of the simulators at hand [Hz]: one frame per control step plays at true speed."""
 
 
 def select_tasks(config: TrainConfig) -> list[TaskInfo]:
@@ -267,16 +262,11 @@ class Trainer:
         wanted = {"success": examples.get("success"), "failure": examples.get("truncated") or examples.get("failure")}
         specs = {name: EpisodeSpec(**spec) for name, spec in wanted.items() if spec is not None}
         self.display.phase("videos", len(specs))
-        env: Any = replace(cast(Any, self.config.env), every_frame=True)
-        with self._pool(env, workers=1, slots=1) as pool:
+        with self._pool(filming(self.config.env), workers=1, slots=1) as pool:
             decoding = self.config.evaluation.decodings[0]
             episodes = Collector(self.policy, pool).collect(specs.values(), decoding, on_episode=self.display.episode)
         for name, episode in zip(specs, episodes, strict=True):
-            if not episode.frames:
-                continue  # a simulator error: nothing to show
-            cameras = [np.stack([frame[camera] for frame in episode.frames]) for camera in episode.frames[0]]
-            enlarged = side_by_side(*cameras).repeat(2, axis=1).repeat(2, axis=2)
-            write_video(self.folder / "videos" / f"{name}.mp4", enlarged, fps=VIDEO_FPS)
+            write_episode(self.folder / "videos" / f"{name}.mp4", episode)
 
     def _pool(self, env: Any, *, workers: int | None = None, slots: int | None = None) -> WorkerPool | LocalSlots:
         rollout = self.config.rollout

@@ -48,7 +48,8 @@ def settle_on_lane(world_map: MapArrays, world: Records, actor: Records) -> None
         junction = world_map.lanes[following].junction
         before = world_map.lanes[actor.lane].junction
         if junction < 0 and before >= 0:
-            actor.granted = -1
+            if actor.granted >= 0 and world_map.lanes[actor.granted].junction == before:
+                actor.granted = -1
         elif junction >= 0 and junction == before:
             actor.granted = following  # the way through this junction has several lanes
         actor.arc -= world_map.lanes[actor.lane].length

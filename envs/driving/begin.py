@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from envs.driving.compiled import kernel
 from envs.driving.counter_random import choice
+from envs.driving.hazards import enter_obstacle, enter_occluded
 from envs.driving.map_arrays import MapArrays, Records
 from envs.driving.occupancy import Scratch
 from envs.driving.records import Controller, Status
@@ -17,7 +18,6 @@ from envs.driving.spawning import (
     CAR,
     SPAWN_TRIES,
     clear_actor,
-    enter_obstacle,
     enter_traffic,
     enter_walker,
     lane_level,
@@ -116,19 +116,23 @@ def populate(
     traffic: int,
     pedestrians: int,
     obstacles: int,
+    occluded: int,
     red_runners: float,
     jaywalkers: float,
     route: Records,
     scratch: Scratch,
 ) -> int:
-    """Fill the slots from ``first`` on with obstacles, traffic and pedestrians; how many vehicles found a place.
+    """Fill the slots from ``first`` on: obstacles, occluded crossings, traffic, pedestrians.
 
-    Vehicles without a place enter later, obstacles without one do not.
+    Vehicles without a place enter later, obstacles without one do not. Returns how many vehicles found one.
     """
     placed = 0
     for index in range(first, first + obstacles):
-        enter_obstacle(world_map, world, actors, index, route)
+        enter_obstacle(world_map, world, actors, index, route, scratch)
     first += obstacles
+    for pair in range(occluded):
+        enter_occluded(world_map, world, actors, first + 2 * pair, route, scratch)
+    first += 2 * occluded
     for index in range(first, first + traffic):
         make_traffic(world, actors[index], red_runners)
         if enter_traffic(world_map, world, actors, index, EGO_FREE, SPAWN_TRIES):

@@ -13,27 +13,19 @@ Example::
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import savgol_filter
 
+from envs.driving.comfort import BOUNDS, Comfort, ComfortBounds
 from envs.driving.records import EVENTS, Status
 from envs.driving.world import DrivingWorlds
-
-HISTORY = 15
-"""Steps over which comfort is judged."""
-LEAST_HISTORY = 8
-SMOOTHING = {"window_length": 8, "polyorder": 2}
-LONGITUDINAL, MAGNITUDE, LATERAL, HEADING = range(4)
-BOUNDS = 6
-"""Comfort bounds: acceleration along and across, jerk, jerk along, yaw rate, yaw acceleration."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CarlRewardSettings:
-    """Constants of the reward; comfort bounds are nuPlan's."""
+    """Constants of the reward."""
 
     overspeed: float = 2.23
     """m/s above the limit at which the speed factor is 0."""
@@ -47,33 +39,11 @@ class CarlRewardSettings:
     """Metres off the lane's centre that cost nothing."""
     lane_softener: float = 1.0
     """What is lost at the lane's edge."""
-    lowest_acceleration: float = -4.05
-    highest_acceleration: float = 2.40
-    lateral_acceleration: float = 4.89
-    jerk: float = 8.37
-    longitudinal_jerk: float = 4.13
-    yaw_rate: float = 0.95
-    yaw_acceleration: float = 1.93
+    bounds: ComfortBounds = field(default_factory=ComfortBounds)
     timeout: float = 1200.0
     """Seconds after which the episode ends."""
     hint: float = 1.0
     """Taken off at a collision and at a red light."""
-
-
-def last_value_weights(count: int, seconds: float) -> NDArray[np.float64]:
-    """Weights ``[4, HISTORY]`` that give, from a history of ``count`` samples, its newest filtered values.
-
-    Rows: smoothed value, derivative of the smoothed series, first and second derivative of the series (the last two
-    over five samples). Savitzky-Golay filters are linear: their weights are what they make of unit impulses.
-    """
-    unit = np.eye(count)
-    smooth = savgol_filter(unit, axis=0, **SMOOTHING)
-    slope = savgol_filter(smooth, window_length=count, polyorder=2, deriv=1, delta=seconds, axis=0)
-    rate = savgol_filter(unit, window_length=5, polyorder=2, deriv=1, delta=seconds, axis=0)
-    bend = savgol_filter(unit, window_length=5, polyorder=3, deriv=2, delta=seconds, axis=0)
-    weights = np.zeros((4, HISTORY))
-    weights[:, HISTORY - count :] = [series[-1] for series in (smooth, slope, rate, bend)]
-    return weights
 
 
 class CarlReward:
@@ -82,14 +52,9 @@ class CarlReward:
     def __init__(self, worlds: DrivingWorlds, settings: CarlRewardSettings | None = None) -> None:
         self.worlds = worlds
         self.settings = settings or CarlRewardSettings()
+        self.comfort = Comfort(worlds, self.settings.bounds)
         count = len(worlds.worlds)
-        seconds = worlds.settings.control_seconds
-        weights = [last_value_weights(samples, seconds) for samples in range(LEAST_HISTORY, HISTORY + 1)]
-        self.weights = np.concatenate([np.zeros((LEAST_HISTORY, 4, HISTORY)), weights])
-        """``[samples, 4, HISTORY]``; with too few samples comfort is not judged."""
-        self.history = np.zeros((count, 4, HISTORY))
-        self.samples = np.zeros(count, np.int64)
-        self.left = np.zeros((count, BOUNDS + 1), np.int64)
+        self.left = np.zeros((count, len(BOUNDS) + 1), np.int64)
         """Steps for which each comfort bound, and last the forecast, still costs."""
         self.completion = np.zeros(count)
         self.reset(range(count))
@@ -97,7 +62,8 @@ class CarlReward:
     def reset(self, which: Sequence[int]) -> None:
         """Forget the past of worlds that were reset."""
         which = list(which)
-        self.history[which], self.samples[which], self.left[which] = 0.0, 0, 0
+        self.comfort.reset(which)
+        self.left[which] = 0
         self.completion[which] = self._completion()[which]
 
     def score(self) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]:
@@ -140,32 +106,7 @@ class CarlReward:
     def _lasting_factors(self) -> NDArray[np.float64]:
         """Comfort and forecast: each remembered for ``penalty_steps``."""
         settings = self.settings
-        broken = np.column_stack([self._broken_bounds(), self.worlds.worlds["imminent_collision"] != 0])
+        broken = np.column_stack([self.comfort.broken(), self.worlds.worlds["imminent_collision"] != 0])
         self.left = np.where(broken, settings.penalty_steps, np.maximum(self.left - 1, 0))
-        comfort = 1.0 - settings.comfort_factor * (self.left[:, :BOUNDS] > 0).sum(axis=1) / BOUNDS
-        return comfort * np.where(self.left[:, BOUNDS] > 0, settings.forecast_factor, 1.0)
-
-    def _broken_bounds(self) -> NDArray[np.bool_]:
-        ego, settings = self.worlds.actors[:, 0], self.settings
-        along, across = ego["acceleration"], ego["lateral_acceleration"]
-        turned = ego["heading"] - self.history[:, HEADING, -1]
-        heading = self.history[:, HEADING, -1] + np.arctan2(np.sin(turned), np.cos(turned))
-        self.history = np.roll(self.history, -1, axis=2)
-        self.history[:, :, -1] = np.column_stack([along, np.hypot(along, across), across, heading])
-        self.samples = np.minimum(self.samples + 1, HISTORY)
-        value, slope, rate, bend = self.weights[self.samples].transpose(1, 0, 2)
-
-        def newest(weights: NDArray[np.float64], series: int) -> NDArray[np.float64]:
-            return (weights * self.history[:, series]).sum(axis=1)
-
-        along = newest(value, LONGITUDINAL)
-        return np.column_stack(
-            [
-                (along > settings.highest_acceleration) | (along < settings.lowest_acceleration),
-                np.abs(newest(value, LATERAL)) > settings.lateral_acceleration,
-                np.abs(newest(slope, MAGNITUDE)) > settings.jerk,
-                np.abs(newest(slope, LONGITUDINAL)) > settings.longitudinal_jerk,
-                np.abs(newest(rate, HEADING)) > settings.yaw_rate,
-                np.abs(newest(bend, HEADING)) > settings.yaw_acceleration,
-            ]
-        )
+        comfort = 1.0 - settings.comfort_factor * (self.left[:, :-1] > 0).sum(axis=1) / len(BOUNDS)
+        return comfort * np.where(self.left[:, -1] > 0, settings.forecast_factor, 1.0)

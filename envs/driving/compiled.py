@@ -15,43 +15,51 @@ from pathlib import Path
 import numba
 
 FOLDER = Path(__file__).parent
-IMPORT = re.compile(r"^\s*from envs\.driving\.(\w+) import", re.MULTILINE)
+IMPORT = re.compile(r"^\s*from (envs\.driving[\w.]*) import (\([^)]*\)|[^\n]*)", re.MULTILINE)
 
 
 def source_digests(folder: Path) -> dict[str, str]:
-    """Module name -> digest of its text and of all modules of the package that it imports, directly or not."""
-    texts = {path.stem: path.read_text() for path in sorted(folder.glob("*.py"))}
+    """Module -> digest of its text and of all modules of the package that it imports, directly or not.
+
+    Modules are named by their place in ``folder``: ``world/traffic``.
+    """
+    texts = {path.relative_to(folder).with_suffix("").as_posix(): path.read_text() for path in folder.rglob("*.py")}
+
+    def imported(name: str) -> list[str]:
+        found = []
+        for module, names in IMPORT.findall(texts[name]):
+            place = "/".join(module.split(".")[2:])
+            found += [place, *(f"{place}/{word}".lstrip("/") for word in re.findall(r"\w+", names))]
+        return [other for other in found if other in texts]
 
     def needed(name: str, seen: set[str]) -> set[str]:
         seen.add(name)
-        for other in IMPORT.findall(texts.get(name, "")):
+        for other in imported(name):
             if other not in seen:
                 needed(other, seen)
         return seen
 
     return {
-        name: hashlib.sha256(
-            "\0".join(texts.get(part, "") for part in sorted(needed(name, set()))).encode()
-        ).hexdigest()
+        name: hashlib.sha256("\0".join(texts[part] for part in sorted(needed(name, set()))).encode()).hexdigest()
         for name in texts
     }
 
 
 def drop_stale_cache(folder: Path) -> list[str]:
     """Delete the compiled kernels of every module in ``folder`` whose sources changed; returns those modules."""
-    cache = folder / "__pycache__"
-    stamp = cache / "kernels.json"
+    stamp = folder / "__pycache__" / "kernels.json"
     now = source_digests(folder)
     before = json.loads(stamp.read_text()) if stamp.is_file() else {}
     stale = [name for name, digest in now.items() if before.get(name) != digest]
     if not stale:
         return []
     try:
-        cache.mkdir(exist_ok=True)
+        stamp.parent.mkdir(exist_ok=True)
         for name in stale:
-            for path in [*cache.glob(f"{name}.*.nbi"), *cache.glob(f"{name}.*.nbc")]:
+            module = folder / name
+            for path in (module.parent / "__pycache__").glob(f"{module.name}.*.nb[ic]"):
                 path.unlink(missing_ok=True)
-        fresh = cache / f"kernels.{os.getpid()}.json"
+        fresh = stamp.with_name(f"kernels.{os.getpid()}.json")
         fresh.write_text(json.dumps(now))
         fresh.replace(stamp)  # whole at any moment: other processes may be starting too
     except OSError:  # a read-only installation: its files do not change, and numba caches in the user's folder

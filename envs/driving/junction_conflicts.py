@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from envs.driving.lane_graph import LaneGraph
 from envs.driving.lane_sampling import Strip
 
 OVERLAP = 0.5
@@ -41,6 +43,19 @@ def conflicting_lanes(
                     conflicts[lane].add(other)
                     conflicts[other].add(lane)
     return [sorted(found) for found in conflicts]
+
+
+def needs_grant(graph: LaneGraph, crossing: list[list[int]]) -> NDArray[np.bool_]:
+    """Whether something crosses each lane, or one that follows it within its junction."""
+    needs = np.array([bool(found) for found in crossing])
+    changed = True
+    while changed:
+        before = needs.copy()
+        for lane in np.flatnonzero((graph.junction >= 0) & ~needs):
+            following = graph.successors_of(int(lane))
+            needs[lane] = (needs[following] & (graph.junction[following] == graph.junction[lane])).any()
+        changed = bool((needs != before).any())
+    return needs
 
 
 def _joined(lane: int, other: int, successors: Sequence[set[int]], predecessors: Sequence[set[int]]) -> bool:

@@ -98,7 +98,7 @@ def count_way(world_map: MapArrays, world: Records, actor: Records, change: int,
 
 @kernel
 def next_junction(world_map: MapArrays, world: Records, actor: Records, reach: float) -> tuple[int, int, float]:
-    """The junction lane that a vehicle comes to within ``reach``, over short lanes before it too.
+    """The junction lane that needs a grant and that a vehicle comes to within ``reach``, over lanes before it too.
 
     Returns:
         The lane (-1: none), the leg on which the vehicle will be there, and metres from its front to the entry.
@@ -111,7 +111,7 @@ def next_junction(world_map: MapArrays, world: Records, actor: Records, reach: f
         if following < 0 or distance > reach:
             break
         junction = world_map.lanes[following].junction
-        if junction >= 0:
+        if junction >= 0 and world_map.lanes[following].needs_grant != 0:
             if junction == world_map.lanes[lane_number].junction:
                 break
             return following, leg, distance

@@ -18,6 +18,8 @@ ROOM_TO_JUNCTION = 40.0
 """Metres of lane that must be left."""
 OVERTAKE_DISTANCE = 25.0
 """Metres to what is overtaken."""
+OVERTAKE_GAP, OVERTAKE_SECONDS = 3.0, 1.2
+"""From bumper to bumper it takes so many metres to drive around something, and more the faster one comes."""
 SLOW_SHARE = 0.4
 """What moves at less than this share of the wanted speed is overtaken, but neither traffic (a queue) nor people."""
 CUT_IN_NEAREST, CUT_IN_FURTHEST = 6.0, 20.0
@@ -56,7 +58,8 @@ def is_held_up(actors: Records, actor: Records, index: int, wanted: float, scrat
         distance = entry.arc - actor.arc
         if (
             entry.actor != index
-            and 0.0 < distance < OVERTAKE_DISTANCE
+            and distance - actor.half_length - entry.half > OVERTAKE_GAP + OVERTAKE_SECONDS * actor.speed
+            and distance < OVERTAKE_DISTANCE
             and entry.speed < SLOW_SHARE * wanted
             and actors[entry.actor].controller != TRAFFIC
             and actors[entry.actor].kind != PEDESTRIAN

@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 
 from envs.driving.compiled import kernel
 from envs.driving.errors import MapError
-from envs.driving.lane_graph import LaneGraph
+from envs.driving.junction_conflicts import needs_grant
+from envs.driving.lane_graph import LaneGraph, ragged
+from envs.driving.merges import merging_partners, pack_mergers
 
 CELL = 5.0
 """Side of a grid cell, metres: all points within this distance lie in the 3 x 3 cells around."""
@@ -50,6 +52,9 @@ LANE = np.dtype(
         ("successor_stop", np.int32),
         ("conflict_start", np.int32),
         ("conflict_stop", np.int32),
+        ("merger_start", np.int32),
+        ("merger_stop", np.int32),
+        ("needs_grant", np.int8),  # something crosses the way through the junction from here on
         ("stop_start", np.int32),
         ("stop_stop", np.int32),
     ],
@@ -85,6 +90,8 @@ class MapArrays(NamedTuple):
     lanes: Records
     successors: NDArray[np.int32]
     conflicts: NDArray[np.int32]
+    """Without the lanes that merge side by side: there ``mergers`` hold instead."""
+    mergers: Records
     stops: Records
     """Sorted by lane and arc."""
     signal_groups: NDArray[np.int32]
@@ -202,9 +209,14 @@ def pack(graph: LaneGraph) -> MapArrays:
         lanes[name] = getattr(graph, name)
     turn = graph.heading[graph.lane_start[1:] - 1] - graph.heading[graph.lane_start[:-1]]
     lanes["turn"] = np.arctan2(np.sin(turn), np.cos(turn))
-    for name in ("successor", "conflict"):
-        start = getattr(graph, f"{name}_start")
+    partners = merging_partners(graph)
+    crossing = [sorted(set(graph.conflicts_of(lane).tolist()) - set(partners[lane])) for lane in range(graph.lanes)]
+    conflict_start, conflicts = ragged(crossing)
+    merger_start, mergers = pack_mergers(graph, partners)
+    starts = {"successor": graph.successor_start, "conflict": conflict_start, "merger": merger_start}
+    for name, start in starts.items():
         lanes[f"{name}_start"], lanes[f"{name}_stop"] = start[:-1], start[1:]
+    lanes["needs_grant"] = needs_grant(graph, crossing)
     stops, groups = _pack_stops(graph, points)
     lanes["stop_start"] = np.searchsorted(stops["lane"], np.arange(len(lanes)), side="left")
     lanes["stop_stop"] = np.searchsorted(stops["lane"], np.arange(len(lanes)), side="right")
@@ -215,7 +227,8 @@ def pack(graph: LaneGraph) -> MapArrays:
         points=points,
         lanes=lanes,
         successors=successors,
-        conflicts=np.ascontiguousarray(graph.conflicts, np.int32),
+        conflicts=conflicts,
+        mergers=mergers,
         stops=stops,
         signal_groups=groups,
         signal_stops=np.flatnonzero(stops["signal"] >= 0).astype(np.int32),

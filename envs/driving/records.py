@@ -67,6 +67,7 @@ ACTOR = np.dtype(
         ("controller", np.int8),
         ("active", np.int8),  # 0: not in the world (a free slot, or waiting to enter again)
         ("obeys_lights", np.int8),
+        ("ambush", np.int8),  # pedestrians: hidden, steps out as the ego comes
         ("lamps", np.int32),
         ("x", np.float64),
         ("y", np.float64),

@@ -1,4 +1,4 @@
-"""What the ego has to know of its route beside the vector observation, as eleven numbers.
+"""What the ego has to know of its route beside the vector observation, as twelve numbers.
 
 | number | holds |
 |---|---|
@@ -10,9 +10,13 @@
 | 8 | speed that limit, curves and what comes next allow |
 | 9 | the ego's speed |
 | 10 | half of the ego's length |
+| 11 | how far to the left of the route the way past an obstacle leads, 0 without one |
+
+Where lanes merge like a zip (:mod:`envs.driving.merges`), whoever is to go first counts as on the route's lanes.
 
 Distances are in units of 50 m (what is further than 150 m, or not there, is 3), speeds of 20 m/s, as in
-:mod:`envs.driving.vector_observation`; half of the length is in units of 5 m.
+:mod:`envs.driving.vector_observation`; half of the length and the way past are in units
+of 5 m.
 """
 
 from __future__ import annotations
@@ -27,14 +31,18 @@ from envs.driving.halting import STOP_SIGN
 from envs.driving.lights import RED, YELLOW
 from envs.driving.map_arrays import MapArrays, Records, locate, project
 from envs.driving.occupancy import Scratch, clear, fill, make_scratch
+from envs.driving.passing import OUT, way_past
+from envs.driving.pressures import OBSTACLE, OBSTACLE_ROOM
 from envs.driving.route_driver import way_is_free
 from envs.driving.vector_observation import FAR, FAST, SIZE
 from envs.driving.world import DrivingWorlds
 
-LENGTH = 11
+LENGTH = 12
 REACH = 150.0
 """Metres."""
-LINE, IS_RED, IS_YELLOW, IS_SIGN, GAP, GAP_SPEED, JUNCTION, FREE, WANTED, SPEED, HALF_LENGTH = range(LENGTH)
+LINE, IS_RED, IS_YELLOW, IS_SIGN, GAP, GAP_SPEED, JUNCTION, FREE, WANTED, SPEED, HALF_LENGTH, SHIFT = range(LENGTH)
+ABREAST = 5.0
+"""Gap to somebody beside who is to merge first, as long as there is room, metres."""
 PASSED = -1.0
 """A line counts until the bumper is this far beyond it, metres."""
 
@@ -66,8 +74,30 @@ def note_vehicles(ego: Records, lane_number: int, travelled: float, scratch: Scr
         number = entry.following
         distance = travelled + entry.arc
         gap = distance - ego.half_length - entry.half
+        if entry.kind == OBSTACLE:
+            gap -= OBSTACLE_ROOM
         if entry.actor != 0 and distance > 0.0 and gap < out[GAP]:
             out[GAP], out[GAP_SPEED] = gap, entry.speed
+
+
+@kernel
+def note_mergers(
+    world_map: MapArrays, ego: Records, lane_number: int, to_end: float, scratch: Scratch, out: Records
+) -> None:
+    """Note the nearest of those that go first where the lane, ``to_end`` metres to its end, merges with others."""
+    lane = world_map.lanes[lane_number]
+    for place in range(lane.merger_start, lane.merger_stop):
+        merger = world_map.mergers[place]
+        number = scratch.head[merger.lane]
+        while number >= 0:
+            entry = scratch.entries[number]
+            number = entry.following
+            left = merger.to_end - entry.arc
+            gap = to_end - left - ego.half_length - entry.half
+            if to_end > lane.length:
+                gap = max(gap, ABREAST)
+            if entry.actor != 0 and left < to_end and gap < out[GAP]:
+                out[GAP], out[GAP_SPEED] = gap, entry.speed
 
 
 @kernel
@@ -83,8 +113,12 @@ def look_along(
     """Fill ``out`` in metres and m/s; the scratch holds who is where."""
     ego, here = actors[0], route[world.route_index]
     out[:] = 0.0
+    shift, beside, beside_arc = way_past(world_map, world, actors, route, scratch)
     out[LINE], out[GAP], out[JUNCTION], out[FREE] = REACH, REACH, REACH, 1.0
-    out[SPEED], out[HALF_LENGTH] = ego.speed, ego.half_length
+    out[SPEED], out[HALF_LENGTH], out[SHIFT] = ego.speed, ego.half_length, shift
+    passes = beside >= 0 and abs(world.route_offset) > OUT
+    if beside >= 0:
+        note_vehicles(ego, beside, -beside_arc, scratch, out)
     first = world_map.lanes[here.lane]
     arc, _, _ = project(world_map, here.lane, ego.arc if ego.lane == here.lane else 0.0, ego.x, ego.y)
     out[WANTED] = world_map.points[locate(world_map.points, first.start, first.stop, first.length, arc)].speed
@@ -106,7 +140,9 @@ def look_along(
             out[JUNCTION] = travelled - ego.half_length
             out[FREE] = 1.0 if way_is_free(world_map, world, actors, route, place, scratch) else 0.0
         note_lines(world_map, ego, lane, travelled, lights, out)
-        note_vehicles(ego, lane, travelled, scratch, out)
+        if not (passes and lane == here.lane):
+            note_vehicles(ego, lane, travelled, scratch, out)
+        note_mergers(world_map, ego, lane, travelled + world_map.lanes[lane].length, scratch, out)
 
 
 @kernel
@@ -133,7 +169,7 @@ class RouteAhead:
 
     Example::
 
-        ahead = RouteAhead(worlds).observe()      # float32 [N, 11]
+        ahead = RouteAhead(worlds).observe()      # float32 [N, 12]
     """
 
     def __init__(self, worlds: DrivingWorlds) -> None:
@@ -148,5 +184,5 @@ class RouteAhead:
         rows = self.rows.copy()
         rows[:, [LINE, GAP, JUNCTION]] /= FAR
         rows[:, [GAP_SPEED, WANTED, SPEED]] /= FAST
-        rows[:, HALF_LENGTH] /= SIZE
+        rows[:, [HALF_LENGTH, SHIFT]] /= SIZE
         return rows.astype(np.float32)

@@ -16,11 +16,15 @@ from envs.driving.halting import LINE_MARGIN, line_pressure
 from envs.driving.junctions import conflict_free
 from envs.driving.map_arrays import MapArrays, Records, locate, project
 from envs.driving.occupancy import TRAFFIC, Scratch, clear, fill, make_scratch
+from envs.driving.passing import OUT, way_past
+from envs.driving.pressures import fork_pressure, queue_pressure, zip_pressure
 from envs.driving.records import Status
-from envs.driving.traffic import fork_pressure, queue_pressure, wheel_towards
+from envs.driving.traffic import wheel_towards
 from envs.driving.world import DrivingWorlds
 
 RUNNING = int(Status.RUNNING)
+CHANGE_REACH = 3
+"""Steering looks this much further ahead while the ego changes lanes, metres."""
 LOST_SPEED = 4.0
 """m/s, where the ego is on no lane."""
 
@@ -63,8 +67,12 @@ def route_pressure(
     lights: NDArray[np.int8],
     scratch: Scratch,
     parameters: Records,
+    passes: bool,
 ) -> float:
-    """IDM's strongest pressure along the route ahead; stops before junctions whose way is taken."""
+    """IDM's strongest pressure along the route ahead; stops before junctions whose way is taken.
+
+    While the ego ``passes`` something on the lane beside, those on the route's lane next to it do not count.
+    """
     ego = actors[0]
     horizon = 12.0 + 2.0 * ego.speed + ego.speed * ego.speed / (2.0 * parameters.deceleration)
     lane, strongest, arc = -1, 0.0, ego.arc
@@ -91,20 +99,26 @@ def route_pressure(
         if before >= 0:
             fork = fork_pressure(world_map, actors, 0, before, lane, travelled, scratch, parameters)
             strongest = max(strongest, fork)
-        strongest = max(strongest, queue_pressure(ego, 0, lane, travelled, scratch, parameters))
+        if before >= 0 or not passes:
+            strongest = max(strongest, queue_pressure(ego, 0, lane, travelled, scratch, parameters))
+        to_end = travelled + world_map.lanes[lane].length
+        strongest = max(strongest, zip_pressure(world_map, ego, 0, lane, to_end, scratch, parameters))
         strongest = max(strongest, line_pressure(world_map, ego, lane, travelled, lights, parameters))
         arc = 0.0
     return strongest
 
 
 @kernel
-def steer_along(world: Records, ego: Records, route: Records, parameters: Records) -> float:
-    """Steering in [-1, 1] by pure pursuit of the route."""
+def steer_along(world: Records, ego: Records, route: Records, shift: float, parameters: Records) -> float:
+    """Steering in [-1, 1] by pure pursuit of a line ``shift`` metres to the left of the route."""
     reach = int(max(4.0, 0.6 * ego.speed))
+    if abs(shift - world.route_offset) > 0.5:
+        reach += CHANGE_REACH
     target = route[min(world.route_index + reach, world.route_count - 1)]
     front, rear = parameters.front_axle, parameters.rear_axle
     cos, sin = math.cos(ego.heading), math.sin(ego.heading)
-    dx, dy = target.x - ego.x, target.y - ego.y
+    dx = target.x - shift * math.sin(target.heading) - ego.x
+    dy = target.y + shift * math.cos(target.heading) - ego.y
     wheel = wheel_towards(dx * cos + dy * sin, dy * cos - dx * sin, front, rear)
     return min(max(wheel / parameters.steer_gain, -1.0), 1.0)
 
@@ -138,14 +152,18 @@ def act(
         if world.status != RUNNING:
             continue
         fill(world_map, actors[w], scratch)
-        strongest = route_pressure(world_map, world, actors[w], routes[w], lights[w], scratch, parameters)
+        shift, beside, arc = way_past(world_map, world, actors[w], routes[w], scratch)
+        passes = beside >= 0 and abs(world.route_offset) > OUT
+        strongest = route_pressure(world_map, world, actors[w], routes[w], lights[w], scratch, parameters, passes)
+        if beside >= 0:
+            strongest = max(strongest, queue_pressure(ego, 0, beside, -arc, scratch, parameters))
         clear(scratch)
         wanted = LOST_SPEED
         if world.lane >= 0:
             lane = world_map.lanes[world.lane]
             wanted = world_map.points[locate(world_map.points, lane.start, lane.stop, lane.length, ego.arc)].speed
         acceleration = idm_acceleration(ego.speed, wanted, strongest, parameters)
-        out[w, 0] = steer_along(world, ego, routes[w], parameters)
+        out[w, 0] = steer_along(world, ego, routes[w], shift, parameters)
         out[w, 1] = pedal_for(acceleration, ego.speed, parameters)
 
 

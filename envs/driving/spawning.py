@@ -21,8 +21,8 @@ PLACE, LOOKS, WALK_PLACE, WALK_LOOKS = 51, 61, 71, 81
 SPAWN_TRIES = 30
 FREE_AHEAD = 8.0
 """Traffic is put so far from others that this many metres stay free, besides both half lengths."""
-OBSTACLE_FROM = 30.0
-"""Obstacles keep this far from both ends of the route, metres."""
+CALM_SPEED = 8.0
+"""m/s at which that is enough to stop."""
 WALK_LIMIT = 17.0
 """Nobody crosses where the speed limit is higher, m/s."""
 KERB = 0.8
@@ -48,7 +48,7 @@ def set_looks(actor: Records, kind: int) -> None:
 @kernel
 def clear_actor(actor: Records) -> None:
     """Reset everything but identity, size and character of an actor."""
-    actor.active, actor.lamps, actor.leg = 0, 0, 0
+    actor.active, actor.lamps, actor.leg, actor.ambush = 0, 0, 0, 0
     actor.speed, actor.velocity_x, actor.velocity_y, actor.yaw_rate = 0.0, 0.0, 0.0, 0.0
     actor.acceleration, actor.lateral_acceleration, actor.drive, actor.wheel = 0.0, 0.0, 0.0, 0.0
     actor.steer_command, actor.throttle_command, actor.brake_command = 0.0, 0.0, 0.0
@@ -122,7 +122,7 @@ def enter_traffic(
         if far_from_all(actors, index, ego_distance):
             actor.active = 1
             actor.leg = choice(world.seed, key, actor.id, PLACE + 1, 1_000_000)
-            actor.speed = 0.5 * point.speed * actor.speed_factor
+            actor.speed = min(0.5 * point.speed * actor.speed_factor, CALM_SPEED)
             actor.velocity_x, actor.velocity_y = (
                 actor.speed * math.cos(actor.heading),
                 actor.speed * math.sin(actor.heading),
@@ -141,27 +141,6 @@ def make_traffic(world: Records, actor: Records, red_runners: float) -> None:
     actor.speed_factor = 0.8 + 0.3 * uniform(world.seed, 0, actor.id, LOOKS + 2)
     if actor.kind == BICYCLE:
         actor.speed_factor *= 0.45
-
-
-@kernel
-def enter_obstacle(world_map: MapArrays, world: Records, actors: Records, index: int, route: Records) -> None:
-    """Leave something the size of a car on the ego's route: from well within its lane to half beside it."""
-    obstacle = actors[index]
-    set_looks(obstacle, OBSTACLE)
-    clear_actor(obstacle)
-    for attempt in range(SPAWN_TRIES):
-        point = route[choice(world.seed, attempt, obstacle.id, PLACE, world.route_count)]
-        lane = world_map.lanes[point.lane]
-        if lane.junction >= 0 or not OBSTACLE_FROM < point.arc < world.route_length - OBSTACLE_FROM:
-            continue
-        side = 1.0 if uniform(world.seed, attempt, obstacle.id, PLACE + 1) < 0.5 else -1.0
-        offset = side * (0.5 + 1.5 * uniform(world.seed, attempt, obstacle.id, PLACE + 2))
-        obstacle.x = point.x - offset * math.sin(point.heading)
-        obstacle.y = point.y + offset * math.cos(point.heading)
-        obstacle.heading, obstacle.z = point.heading, lane_level(world_map, point.lane, point.x, point.y)
-        if far_from_all(actors, index, OBSTACLE_FROM):
-            obstacle.active = 1
-            return
 
 
 @kernel

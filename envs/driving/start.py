@@ -46,6 +46,8 @@ class Start:
     """Share of the pedestrians that cross anywhere without looking."""
     obstacles: int = 0
     """Things the size of a car left on the ego's route."""
+    occluded: int = 0
+    """Vans parked beside the ego's route with somebody behind who steps out as the ego comes; two slots each."""
     cut_ins: float = 0.0
     """How likely a vehicle beside and a little ahead of the ego takes its lane, each second."""
     spawns: tuple[Spawn, ...] = ()

@@ -12,16 +12,15 @@ from envs.driving.compiled import kernel
 from envs.driving.counter_random import choice
 from envs.driving.halting import LINE_MARGIN, line_pressure, serve_stop_signs
 from envs.driving.lane_changes import consider_lane_change
-from envs.driving.map_arrays import MapArrays, Records, locate, place_at, project
-from envs.driving.occupancy import Scratch
+from envs.driving.map_arrays import MapArrays, Records, locate, place_at
+from envs.driving.occupancy import STILL_BESIDE, Scratch
+from envs.driving.pressures import beside_pressure, fork_pressure, queue_pressure, zip_pressure
 from envs.driving.records import Lamp
 
 TURN = 21
 """Purpose of the random number that chooses a successor lane."""
 CHANGE_REACH = 3.0
 """Steering looks this much further ahead in a lane change, metres, and one second."""
-SIDE_GAP = 0.3
-"""Free metres wanted to either side."""
 BLINK_DISTANCE = 30.0
 """Blinkers go on this far before a turn, metres."""
 TURN_ANGLE = 0.5
@@ -42,67 +41,6 @@ def next_lane(world_map: MapArrays, seed: np.uint64, actor_id: int, leg: int, la
 
 
 @kernel
-def queue_pressure(
-    actor: Records, index: int, lane_number: int, travelled: float, scratch: Scratch, parameters: Records
-) -> float:
-    """The strongest pressure of those on a lane ahead."""
-    strongest = 0.0
-    number = scratch.head[lane_number]
-    while number >= 0:
-        entry = scratch.entries[number]
-        number = entry.following
-        distance = travelled + entry.arc
-        if entry.actor == index or distance <= 0.0:
-            continue
-        gap = distance - actor.half_length - entry.half
-        strongest = max(strongest, pressure(actor.speed, gap, entry.speed, parameters))
-        actor.gap = min(actor.gap, gap)
-    return strongest
-
-
-@kernel
-def fork_pressure(
-    world_map: MapArrays,
-    actors: Records,
-    index: int,
-    fork: int,
-    way: int,
-    travelled: float,
-    scratch: Scratch,
-    parameters: Records,
-) -> float:
-    """The strongest pressure of those who took another lane at a fork, as long as they are still in the way.
-
-    Args:
-        world_map: the map.
-        actors: of the world.
-        index: of the vehicle.
-        fork: the lane that ends in the fork.
-        way: the lane that the vehicle takes there.
-        travelled: metres from the vehicle's centre to the start of ``way``.
-        scratch: holds who is where.
-        parameters: of the driver model.
-    """
-    actor, strongest = actors[index], 0.0
-    lane = world_map.lanes[fork]
-    for place in range(lane.successor_start, lane.successor_stop):
-        number = scratch.head[world_map.successors[place]] if world_map.successors[place] != way else -1
-        while number >= 0:
-            entry = scratch.entries[number]
-            number = entry.following
-            if entry.actor == index:
-                continue
-            other = actors[entry.actor]
-            arc, offset, _ = project(world_map, way, max(entry.arc, 0.0), other.x, other.y)
-            distance = travelled + arc
-            if distance > 0.0 and abs(offset) < actor.half_width + other.half_width + SIDE_GAP:
-                gap = distance - actor.half_length - entry.half
-                strongest = max(strongest, pressure(actor.speed, gap, entry.speed, parameters))
-                actor.gap = min(actor.gap, gap)
-    return strongest
-
-
-@kernel
 def look_ahead(
     world_map: MapArrays,
     world: Records,
@@ -118,8 +56,14 @@ def look_ahead(
     lane_number, leg, travelled, strongest = actor.lane, actor.leg, -actor.arc, 0.0
     if actor.previous >= 0:
         strongest = fork_pressure(world_map, actors, index, actor.previous, lane_number, travelled, scratch, parameters)
+    if abs(actor.offset) > STILL_BESIDE:
+        strongest = max(strongest, beside_pressure(world_map, actors, index, scratch, parameters))
     while travelled < horizon:
         lane = world_map.lanes[lane_number]
+        if lane.merger_stop > lane.merger_start:
+            to_end = travelled + lane.length
+            zipped = zip_pressure(world_map, actor, index, lane_number, to_end, scratch, parameters)
+            strongest = max(strongest, zipped)
         strongest = max(strongest, queue_pressure(actor, index, lane_number, travelled, scratch, parameters))
         strongest = max(strongest, line_pressure(world_map, actor, lane_number, travelled, lights, parameters))
         following = next_lane(world_map, world.seed, actor.id, leg, lane_number)
@@ -131,7 +75,7 @@ def look_ahead(
         fork = fork_pressure(world_map, actors, index, lane_number, following, end, scratch, parameters)
         strongest = max(strongest, fork)
         ahead = world_map.lanes[following]
-        if ahead.junction >= 0 and ahead.junction != lane.junction and actor.granted != following:
+        if ahead.needs_grant != 0 and ahead.junction != lane.junction and actor.granted != following:
             distance = end - actor.half_length
             if distance > -1.0:
                 gap = distance - LINE_MARGIN + parameters.standstill_gap
@@ -167,7 +111,8 @@ def pursuit_angle(world_map: MapArrays, world: Records, actor: Records) -> float
     """Wheel angle that leads the centre back to its way on an arc through a point ahead."""
     reach = max(3.0, 0.5 * actor.speed)
     if abs(actor.offset) > 0.5:
-        reach += CHANGE_REACH + actor.speed  # back to the centre gently: it is changing lanes
+        reach += CHANGE_REACH + actor.speed  # back to the centre gently: it is changing lanes,
+        reach = min(reach, max(actor.gap, 4.0))  # but before it is at what it drives around
     lane_number, leg, arc = actor.lane, actor.leg, actor.arc + reach
     while arc > world_map.lanes[lane_number].length:
         following = next_lane(world_map, world.seed, actor.id, leg, lane_number)

@@ -20,6 +20,8 @@ PATIENCE = 3.0
 """Seconds after which a pedestrian turns back before a vehicle that stands in the way."""
 CLEAR = 3.0
 """Metres that such a vehicle must keep from the way across."""
+AMBUSH_METRES, AMBUSH_SECONDS = 8.0, 2.0
+"""A hidden pedestrian steps out when the ego is so near: at 50 km/h that is twice what full braking takes."""
 NEAR = 8.0
 """Nor does it in front of a moving vehicle that is so near already, wherever it heads."""
 
@@ -64,6 +66,16 @@ def vehicle_in_the_way(actors: Records, walker: Records) -> bool:
 
 
 @kernel
+def ego_comes(ego: Records, walker: Records) -> bool:
+    """Whether the ego will be at a hidden pedestrian so soon that it has to brake, but still can."""
+    dx, dy = walker.x - ego.x, walker.y - ego.y
+    ahead = dx * math.cos(ego.heading) + dy * math.sin(ego.heading)
+    beside = dy * math.cos(ego.heading) - dx * math.sin(ego.heading)
+    near = AMBUSH_METRES + AMBUSH_SECONDS * ego.speed
+    return ego.active != 0 and ego.speed > 1.0 and 0.0 < ahead < near and abs(beside) < AMBUSH_METRES
+
+
+@kernel
 def turn_back(walker: Records) -> None:
     """Walk to where the way began."""
     walker.goal_x, walker.home_x = walker.home_x, walker.goal_x
@@ -73,13 +85,16 @@ def turn_back(walker: Records) -> None:
 
 @kernel
 def decide_walk(actors: Records, index: int, world: Records, parameters: Records) -> None:
-    """Set heading and speed of one pedestrian for the coming control step.
+    """Set heading and speed of one pedestrian for the coming control step; a hidden one waits for the ego.
 
     ``speed_factor`` is its walking speed; careful ones (``obeys_lights``) look before they step out, and wait again.
     """
     walker = actors[index]
     walker.speed = 0.0
-    if walker.wait > 0.0:
+    if walker.ambush != 0:
+        if ego_comes(actors[0], walker):
+            walker.ambush = 0
+    elif walker.wait > 0.0:
         walker.wait -= parameters.control_seconds
     elif vehicle_in_the_way(actors, walker):
         walker.wait -= parameters.control_seconds

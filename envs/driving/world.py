@@ -231,7 +231,7 @@ class DrivingWorlds:
         )
 
     def _begin(self, w: int, start: Start) -> None:
-        needed = 1 + len(start.spawns) + start.obstacles + start.traffic + start.pedestrians
+        needed = 1 + len(start.spawns) + start.obstacles + 2 * start.occluded + start.traffic + start.pedestrians
         if needed > self.actors.shape[1]:
             raise SpawnError(f"{needed} actors are wanted (the ego included), {self.actors.shape[1]} slots are there")
         route, count = self.routes[w], 0
@@ -258,6 +258,7 @@ class DrivingWorlds:
             start.traffic,
             start.pedestrians,
             start.obstacles,
+            start.occluded,
             start.red_runners,
             start.jaywalkers,
             route,

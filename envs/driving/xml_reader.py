@@ -168,6 +168,8 @@ def parse_xml(content: bytes, file: str) -> Element:
     except expat.ExpatError as error:
         reason = expat.ErrorString(error.code)
         raise builder.error(f"not well-formed XML at line {error.lineno}: {reason}. Is the file complete?") from None
+    except (LookupError, ValueError) as error:  # encodings that Python does not know, or that expat cannot read
+        raise builder.error(f"{error}. Write the map in utf-8.") from None
     assert builder.root is not None, "expat refuses a document without an element"
     return builder.root
 

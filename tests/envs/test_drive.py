@@ -138,3 +138,38 @@ def test_a_map_by_its_path_is_a_suite_of_its_own():
     config.make().reset(spec(suite="drive_roundabout"))
     with pytest.raises(UnknownTaskError, match="drive_roundabout"):
         config.task_specs("drive_grid_town")
+
+
+def test_the_leaderboard_goes_on_after_a_collision():
+    """The same crash, with and without: it costs score, the route is driven to its end, and that is no success."""
+    slot = dataclasses.replace(SMALL, difficulty=0.0, leaderboard=True).make()
+    slot.reset(spec(suite="drive_winding_road"))
+    ego = slot.worlds.actors[0, 0]
+    ahead = {"x": ego["x"] + 6 * np.cos(ego["heading"]), "y": ego["y"] + 6 * np.sin(ego["heading"])}
+    slot.worlds.spawn(0, 1, Spawn(kind=Kind.PEDESTRIAN, heading=float(ego["heading"]), **ahead))
+    result = slot.step_chunk(np.full((20, 2), (0.0, 1.0), np.float32))
+    assert result.outcome is Outcome.RUNNING
+    assert result.events["drive/count/collision_pedestrian"] == 1.0
+    slot.worlds.actors["active"][0, 1] = 0
+    last = play(slot)[-1]
+    assert last.outcome is Outcome.FAILURE
+    assert last.events["drive/route_completion"] == 100.0
+    assert last.events["drive/driving_score"] == pytest.approx(50.0)
+
+
+def test_films_are_for_people_and_observations_for_the_policy():
+    slot = dataclasses.replace(SMALL, every_frame=True, film=True).make()
+    slot.reset(spec())
+    result = slot.step_chunk(np.zeros((3, 2), np.float32))
+    assert result.observation.images["birds_eye"].shape == (32, 32, 3)
+    assert [list(frame) for frame in result.frames] == [["film"]] * 3
+    assert result.frames[0]["film"].shape == (442, 400, 3)
+
+
+def test_comfort_is_told():
+    slot = SMALL.make()
+    slot.reset(spec(suite="drive_winding_road"))
+    events = slot.step_chunk(np.repeat([[0.0, 0.3]], 15, axis=0).astype(np.float32)).events
+    assert events["drive/comfort/all"] == events["drive/comfort/lateral_acceleration"] == 1.0
+    events = slot.step_chunk(np.repeat([[0.0, -1.0]], 15, axis=0).astype(np.float32)).events
+    assert events["drive/comfort/longitudinal_jerk"] < 1.0

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from rich.console import Console
 
-from vlarl.driving_figures import driving_figures
+from vlarl.driving_figures import driving_figures, driving_table, infraction_lines
 from vlarl.env_protocol import EpisodeSpec, Outcome
 from vlarl.errors import UserError
 from vlarl.rewards.carl import CarlConfig
@@ -22,8 +23,10 @@ def episode(*events):
     )
 
 
-def end(score, completion, kilometres, hits, lights):
+def end(score, completion, kilometres, hits, lights, comfort=1.0):
     return {
+        "drive/comfort/jerk": 0.5 * comfort + 0.5,
+        "drive/comfort/all": comfort,
         "drive/driving_score": score,
         "drive/route_completion": completion,
         "drive/kilometres": kilometres,
@@ -34,12 +37,35 @@ def end(score, completion, kilometres, hits, lights):
 
 def test_means_over_episodes_and_rates_over_all_kilometres():
     """The last event of an episode counts; 3 hits in 0.1 + 0.4 km are 6 per km."""
-    played = [episode(end(1, 1, 1, 9, 9), end(60.0, 100.0, 0.1, 1.0, 0.0)), episode(end(20.0, 50.0, 0.4, 2.0, 1.0))]
+    played = [
+        episode(end(1, 1, 1, 9, 9), end(60.0, 100.0, 0.1, 1.0, 0.0, 0.8)),
+        episode(end(20.0, 50.0, 0.4, 2.0, 1.0, 0.4)),
+    ]
     figures = driving_figures(played)["driving"]
     assert figures["driving_score"] == 40.0
+    assert figures["driving_score_ci95"] == [20.0, 60.0]
     assert figures["route_completion"] == 75.0
+    assert figures["comfort"] == pytest.approx(0.6)
+    assert figures["comfort_by_bound"] == pytest.approx({"jerk": 0.8})
     assert figures["kilometres"] == 0.5
+    assert figures["infractions"] == {"collision_vehicle": 3, "red_light": 1}
     assert figures["infractions_per_km"] == {"collision_vehicle": 6.0, "red_light": 2.0}
+    # exact interval of 3 events: 0.618672 to 8.767273 (Ulm 1990, table 1), per half a kilometre
+    assert figures["infractions_per_km_ci95"]["collision_vehicle"] == pytest.approx([1.237344, 17.534546], abs=1e-5)
+
+
+def test_intervals_narrow_with_episodes_and_are_the_same_every_time():
+    def spread(count):
+        rng = np.random.default_rng(0)
+        played = [episode(end(score, 50.0, 0.1, 0.0, 0.0)) for score in rng.uniform(0.0, 100.0, count)]
+        figures = driving_figures(played)["driving"]
+        assert figures == driving_figures(played)["driving"]
+        low, high = figures["driving_score_ci95"]
+        assert low < figures["driving_score"] < high
+        assert figures["route_completion_ci95"] == [50.0, 50.0]
+        return high - low
+
+    assert spread(100) < 0.5 * spread(10)
 
 
 def test_other_episodes_have_no_such_figures():
@@ -47,7 +73,24 @@ def test_other_episodes_have_no_such_figures():
 
 
 def test_standing_still_is_no_division_by_zero():
-    assert driving_figures([episode(end(0.0, 0.0, 0.0, 0.0, 0.0))])["driving"]["infractions_per_km"]["red_light"] == 0.0
+    figures = driving_figures([episode(end(0.0, 0.0, 0.0, 0.0, 0.0))])["driving"]
+    assert figures["infractions_per_km"]["red_light"] == 0.0
+    assert figures["infractions_per_km_ci95"]["red_light"] is None
+    assert list(infraction_lines(figures)) == ["infractions per km: none"]
+
+
+def test_what_is_printed_names_routes_and_infractions():
+    figures = driving_figures([episode(end(60.0, 100.0, 0.5, 1.0, 0.0)), episode(end(20.0, 50.0, 0.5, 2.0, 1.0))])
+    console = Console(width=120, record=True)
+    console.print(driving_table({"tasks": [{"name": "town route 0", **figures}], **figures}))
+    lines = [line.split() for line in console.export_text().splitlines()]
+    assert lines[0][:3] == ["route", "driving", "score"]
+    assert lines[1][:7] == ["town", "route", "0", "40.0", "(20-60)", "75.0", "(50-100)"]
+    assert lines[2][0] == "all"
+    assert list(infraction_lines(figures["driving"])) == [
+        "infractions per km: collision_vehicle 3.00 (0.62 to 8.77), 3 in all",
+        "infractions per km: red_light 1.00 (0.03 to 5.57), 1 in all",
+    ]
 
 
 def test_the_reward_adds_up_the_steps_of_each_decision():

@@ -13,6 +13,7 @@ from vlarl.statistics import (
     bootstrap,
     difference,
     mean_success_at_k,
+    poisson_interval,
     running_mean,
     success_at_k,
     success_rate,
@@ -114,6 +115,24 @@ def test_bootstrap_edges():
         bootstrap([1.0, math.nan])
     with pytest.raises(ValueError, match="finite numbers"):
         bootstrap([])
+
+
+@given(st.integers(0, 300), st.floats(0.01, 1e4))
+def test_poisson_interval_is_where_the_tails_are_a_fortieth(count, exposure):
+    """At its ends, what was counted, or something further out, has a chance of 2.5 %."""
+    low, high = poisson_interval(count, exposure)
+    assert stats.poisson.cdf(count, high * exposure) == pytest.approx(0.025)
+    if count:
+        assert stats.poisson.sf(count - 1, low * exposure) == pytest.approx(0.025)
+    else:
+        assert low == 0.0
+    assert low <= count / exposure < high
+
+
+@pytest.mark.parametrize(("count", "exposure"), [(-1, 1.0), (0, 0.0), (3, math.inf), (3, math.nan)])
+def test_poisson_interval_needs_something_watched(count, exposure):
+    with pytest.raises(ValueError, match="in a positive exposure"):
+        poisson_interval(count, exposure)
 
 
 def test_running_mean():

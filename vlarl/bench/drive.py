@@ -8,7 +8,7 @@ Example::
 The egos follow their routes by rule; that driver's time is not counted. Every case is measured once per repeat, in
 turn: the world alone by map and number of other actors, with the vector observation, and with bird's-eye views by their
 side in pixels. An actor-step is one actor (the ego included) moved by one control step of 0.1 s; a bird's-eye step is a
-control step and CaRL's ten images of it.
+control step and CaRL's ten images of it. Where highway-env is installed it is measured in turn with the rest.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from vlarl.bench.drive_peers import make_peers
 from vlarl.bench.measure import Table, print_rows
 from vlarl.errors import UserError
 
@@ -72,6 +73,8 @@ def run(options: Options) -> int:
     """Measure, print, write."""
     check(options)
     cases, facts = make_cases(options)
+    peers, fact = make_peers(options.others)
+    facts.append(fact)
     table = Table()
     for case in cases:
         spend(case, WARM_STEPS)
@@ -81,7 +84,13 @@ def run(options: Options) -> int:
             done = options.steps * options.worlds
             table.add(case.name, case.unit, done * case.per_step / seconds)
             table.add(f"{case.name}: cost", "CPU us/step", 1e6 * cpu / done)
+        for peer in peers:
+            seconds, cpu = peer.spend(options.steps)
+            table.add(peer.name, peer.unit, options.steps * peer.per_step / seconds)
+            table.add(f"{peer.name}: cost", "CPU us/step", 1e6 * cpu / options.steps)
     factors = growth(table, options)
+    base = table.median(f"{map_names(options)[0]}, {options.others} others: cost")
+    factors |= {f"cost, {peer.name}/ours": table.median(f"{peer.name}: cost") / base for peer in peers}
     print_rows(f"{options.worlds} worlds, {options.threads} threads", table.rows(), factors)
     for fact in facts:
         print(fact)

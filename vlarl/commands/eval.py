@@ -25,8 +25,9 @@ from vlarl.errors import NameNotFoundError, UserError, nearest, unknown_name
 from vlarl.resolve import find_config_class, list_names, resolve
 
 if TYPE_CHECKING:
-    from vlarl.env_protocol import EnvConfig, TaskInfo
-    from vlarl.policy import LoadConfig
+    from vlarl.env_protocol import EnvConfig, EpisodeSpec, TaskInfo
+    from vlarl.policy import Decoding, LoadConfig, Policy
+    from vlarl.types import Trajectory
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,10 @@ class Options:
     """Episodes in flight."""
     json: Path | None = None
     """Write the result to this file."""
+    videos: Path | None = None
+    """Write videos of some of the episodes into this folder."""
+    video_count: int = 4
+    """How many: one of each outcome first."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +79,7 @@ def main(arguments: Sequence[str]) -> int:
     from vlarl.flags import apply_flags
     from vlarl.policy import LoadConfig
 
-    words = ["--split" if word == "--protocol" else word for word in arguments]
+    words = spelled_out(arguments)
     checkpoint = words.pop(0) if words and not words[0].startswith("-") else None
     suite = _suite_in(words)
     if checkpoint is None or suite is None:
@@ -99,6 +104,7 @@ def run(checkpoint: str, env: EnvConfig, options: Options, load: LoadConfig) -> 
     from vlarl.policy import Decoding, load_policy
     from vlarl.progress import Display
     from vlarl.results import display_path, write_result
+    from vlarl.videos import choose_episodes
     from vlarl.worker_pool import WorkerPool
 
     tasks = choose_tasks(env, options.suite, options.tasks)
@@ -107,6 +113,14 @@ def run(checkpoint: str, env: EnvConfig, options: Options, load: LoadConfig) -> 
     pool = WorkerPool(
         env, tasks=[(t.suite, t.task) for t in tasks], workers=min(options.workers, slots), num_slots=slots
     )
+    decoding = Decoding(mode=options.decoding, temperature=options.temperature)
+    played: list[Trajectory] = []
+
+    def finished(episode: Trajectory) -> None:
+        display.episode(episode)
+        if options.videos is not None:
+            played.append(dataclasses.replace(episode, observations=[], outputs=[], frames=[]))  # a light copy
+
     with pool, Display() as display:
         display.phase(f"evaluation, {options.decoding}", options.episodes * len(tasks))
         result = evaluate(
@@ -114,18 +128,36 @@ def run(checkpoint: str, env: EnvConfig, options: Options, load: LoadConfig) -> 
             tasks,
             split=options.split,
             episodes_per_task=options.episodes,
-            decoding=Decoding(mode=options.decoding, temperature=options.temperature),
+            decoding=decoding,
             seed=options.seed,
             command=shlex.join(["vlarl", *sys.argv[1:]]),
             env_protocol=env.protocol(),
             policy_name=display_path(checkpoint),
             instructions=told_instructions(tasks, options),
-            on_episode=display.episode,
+            on_episode=finished,
         )
+    if options.videos is not None:
+        write_videos(policy, env, choose_episodes(played, options.video_count), decoding, options.videos)
     print_result(result)
     if options.json is not None:
         write_result(options.json, result)
     return 0
+
+
+def write_videos(
+    policy: Policy, env: EnvConfig, specs: Sequence[EpisodeSpec], decoding: Decoding, folder: Path
+) -> None:
+    """Play these episodes again with every frame drawn, and write them."""
+    from vlarl.progress import Display
+    from vlarl.videos import film_episodes, filming
+    from vlarl.worker_pool import WorkerPool
+
+    tasks = sorted({(spec.suite, spec.task) for spec in specs})
+    with WorkerPool(filming(env), tasks=tasks, workers=1, num_slots=1) as pool, Display() as display:
+        display.phase("videos", len(specs))
+        written = film_episodes(policy, pool, specs, decoding, folder, display.episode)
+    for path in written:
+        print(f"written: {path}")
 
 
 def env_for_suite(suite: str) -> EnvConfig:
@@ -227,12 +259,11 @@ def print_result(result: dict[str, Any]) -> None:
     console = Console(highlight=False)
     console.print(table)
     if "driving" in result:
-        figures = result["driving"]
-        infractions = {kind: round(rate, 2) for kind, rate in figures["infractions_per_km"].items() if rate}
-        console.print(
-            f"driving score {figures['driving_score']:.1f}, route completion {figures['route_completion']:.1f} %, "
-            f"infractions per km {infractions or 'none'} in {figures['kilometres']:.2f} km"
-        )
+        from vlarl.driving_figures import driving_table, infraction_lines
+
+        console.print(driving_table(result))
+        for line in infraction_lines(result["driving"]):
+            console.print(line)
     protocol = result["protocol"]
     told = ("render_profile", "controller", "horizon", "split", "decoding", "episodes_per_task", "seed", "instruction")
     console.print("protocol: " + ", ".join(f"{name} {protocol[name]}" for name in told if name in protocol))
@@ -241,6 +272,15 @@ def print_result(result: dict[str, Any]) -> None:
 @dataclass(frozen=True)
 class _NoConfig:
     """For --help before the suite, and so the environment, is known."""
+
+
+def spelled_out(arguments: Sequence[str]) -> list[str]:
+    """The flags as they are known: ``--protocol`` is ``--split``, ``--suite drive/town02`` is ``drive_town02``."""
+    words = ["--split" if word == "--protocol" else word for word in arguments]
+    for index, word in enumerate(words):
+        if word.startswith("--suite=") or (index and words[index - 1] == "--suite"):
+            words[index] = word.replace("/", "_")
+    return words
 
 
 def _suite_in(words: Sequence[str]) -> str | None:

@@ -3,7 +3,7 @@
 It steers along the route by pure pursuit and takes the pedal that the intelligent driver model asks for (Treiber,
 Hennecke and Helbing 2000) behind whatever is on the route, before lights, stop signs and junctions that are not free.
 It sees ``Observation.state`` alone. Since the vector observation knows nothing of lights, signs and rights of way, the
-environment appends eleven numbers, which the policy finds at the end: see ``envs/driving/route_ahead.py``.
+environment appends twelve numbers, which the policy finds at the end: see ``envs/driving/route_ahead.py``.
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ FAR, FAST, SIZE = 50.0, 20.0, 5.0
 """Scales of distances [m], speeds [m/s] and sizes [m] in the state."""
 ROUTE = slice(8, 18)
 """x and y of the points of the route ``ROUTE_ARCS`` metres ahead."""
+OFFSET = 4
 ROUTE_ARCS = np.array([2.0, 4.0, 8.0, 16.0, 32.0])
-AHEAD = 11
+AHEAD = 12
 """Numbers of the last part."""
 
 
@@ -48,6 +49,8 @@ class RouteFollowingConfig:
     """Bumper to bumper, metres."""
     line_margin: float = 0.5
     """Halts this far before a line, metres."""
+    change_reach: float = 3.0
+    """Steers for a point so much further ahead while it changes lanes, metres."""
     look_ahead_seconds: float = 0.6
     """Steers for the point of the route that is reached after this time, at least 4 m ahead."""
     rear_axle: float = 1.4178
@@ -84,6 +87,10 @@ class Scene:
     junction_free: bool
     wanted: float
     speed: float
+    offset: float
+    """Of the car to the left of the route."""
+    shift: float
+    """To the left of the route, where the way past an obstacle leads."""
 
 
 def read_state(state: Float32Array) -> Scene:
@@ -94,7 +101,7 @@ def read_state(state: Float32Array) -> Scene:
     """
     if state.ndim != 1 or len(state) < ROUTE.stop + AHEAD:
         raise ValueError(f"state has shape {state.shape}; RouteFollowing drives the suites of envs/drive.py only")
-    line, red, yellow, sign, gap, gap_speed, junction, free, wanted, speed, _ = state[-AHEAD:].astype(np.float64)
+    line, red, yellow, sign, gap, gap_speed, junction, free, wanted, speed, _, shift = state[-AHEAD:].astype(np.float64)
     return Scene(
         route=state[ROUTE].reshape(5, 2) * FAR,
         line=line * FAR,
@@ -107,6 +114,8 @@ def read_state(state: Float32Array) -> Scene:
         junction_free=free > 0.5,
         wanted=wanted * FAST,
         speed=speed * FAST,
+        offset=float(state[OFFSET]) * SIZE,
+        shift=shift * SIZE,
     )
 
 
@@ -181,7 +190,10 @@ class RouteFollowing(nn.Module):
         """
         config = self.config
         reach = max(4.0, config.look_ahead_seconds * scene.speed)
+        if abs(scene.shift - scene.offset) > 0.5:
+            reach += config.change_reach
         ahead, left = (float(np.interp(reach, ROUTE_ARCS, scene.route[:, axis])) for axis in (0, 1))
+        left += scene.shift
         distance = max(math.hypot(ahead, left), 1e-3)
         gain = 2.0 * config.rear_axle / distance
         slip = gain * left / max(distance + gain * ahead, 0.1 * distance)  # its tangent

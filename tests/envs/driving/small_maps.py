@@ -176,3 +176,17 @@ def crossing(arm=80.0, kind=0, slivers=False) -> LaneGraph:
             approach.points, approach.successors = approach.points[:-1], [20 + quarter]
             conflicts.append([])
     return build(lanes, stops, conflicts=conflicts)
+
+
+def on_ramp(length=200.0, after=300.0, speed=13.9) -> LaneGraph:
+    """Along x: a main lane (0) and a ramp (1) right of it; lanes 2 and 3 of a junction lead both into lane 4."""
+    end, one = length + 60.0, length + 60.0 + after
+    join = turn((length, -WIDTH), 0.0, (end, 0.0, 0.0))
+    lanes = [
+        Lane(line((0, 0), (length, 0)), speed, successors=[2]),
+        Lane(line((0, -WIDTH), (length, -WIDTH)), speed, successors=[3]),
+        Lane(line((length, 0), (end, 0)), speed, junction=5, successors=[4], marks=(0, 0)),
+        Lane(join, speed, junction=5, successors=[4], marks=(0, 0)),
+        Lane(line((end, 0), (one, 0)), speed),
+    ]
+    return build(lanes, conflicts=[[], [], [3], [2], []])

@@ -2,9 +2,8 @@
 
 import numpy as np
 import pytest
-from scipy.signal import savgol_filter
 
-from envs.driving.carl_reward import HISTORY, CarlReward, CarlRewardSettings, last_value_weights
+from envs.driving.carl_reward import CarlReward, CarlRewardSettings
 from envs.driving.records import Kind
 from envs.driving.route_driver import RouteDriver, pedal_for
 from envs.driving.start import Spawn, Start
@@ -103,25 +102,6 @@ def test_broken_comfort_bounds_cost_half_in_all():
     metres = worlds.worlds["route_arc"][0] - before
     assert (reward.left[0] > 0).tolist() == [True, False, True, True, False, False, False]
     assert value == pytest.approx(metres / 2.0 * (1.0 - 0.6 * 3 / 6))
-
-
-@pytest.mark.parametrize("count", [8, 11, HISTORY])
-def test_filters_are_exact_for_what_they_fit(count):
-    """A parabola is its own smoothed value; slopes and bends come out at the newest sample.
-
-    The smoothing window is even, as in the release, which shifts all but the last samples by half a step: the slope of
-    the smoothed series is compared with the filters applied one after the other.
-    """
-    time = 0.1 * np.arange(HISTORY)
-    weights = last_value_weights(count, 0.1)
-    assert weights[:, : HISTORY - count] == pytest.approx(0.0)
-    series = 3.0 - 2.0 * time + 0.7 * time**2
-    last = time[-1]
-    assert weights[0] @ series == pytest.approx(series[-1])
-    smooth = savgol_filter(series[HISTORY - count :], 8, 2)
-    assert weights[1] @ series == pytest.approx(savgol_filter(smooth, count, 2, deriv=1, delta=0.1)[-1])
-    assert weights[2] @ series == pytest.approx(-2.0 + 1.4 * last)
-    assert weights[3] @ (series + time**3) == pytest.approx(1.4 + 6.0 * last)
 
 
 def test_collision_and_red_light_end_with_a_hint():

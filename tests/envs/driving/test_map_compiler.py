@@ -59,9 +59,8 @@ def test_the_cache_knows_every_module_of_the_compiler():
         name = waiting.pop()
         if name not in found:
             found.add(name)
-            waiting += re.findall(
-                r"^from envs\.driving\.(\w+) import", (folder / f"{name}.py").read_text(), re.MULTILINE
-            )
+            pattern = rf"^from {re.escape(map_compiler.__package__)}\.(\w+) import"
+            waiting += re.findall(pattern, (folder / f"{name}.py").read_text(), re.MULTILINE)
     assert found - {"errors"} == set(map_compiler.COMPILER)
 
 

@@ -133,6 +133,13 @@ def test_a_file_cut_anywhere_is_refused(length):
         parse_opendrive(opendrive(road(1), road(2), JUNCTION)[:length], "cut.xodr")
 
 
+@pytest.mark.parametrize("encoding", ["x", "utf-7", "shift_jis"])
+def test_an_encoding_that_cannot_be_read_is_named(encoding):
+    content = f'<?xml version="1.0" encoding="{encoding}"?>\n<OpenDRIVE/>'.encode()
+    with pytest.raises(MapError, match=r"^odd\.xodr, line 1: .*encoding.* Write the map in utf-8\.$"):
+        parse_opendrive(content, "odd.xodr")
+
+
 def test_a_truncated_file_names_the_road_it_ends_in():
     content = opendrive(road(1), road(2))
     cut = content[: content.rindex(b"<laneSection") + 20]

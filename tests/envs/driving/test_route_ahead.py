@@ -65,7 +65,7 @@ def test_a_stop_sign_counts_until_it_was_halted_at():
 
 
 def test_who_is_ahead():
-    worlds, half = road(spawns=(Spawn(x=70.0, y=0.0, kind=Kind.OBSTACLE),))
+    worlds, half = road(spawns=(Spawn(x=70.0, y=0.0, kind=Kind.CAR),))
     row = look(worlds)
     ahead = 70.0 - float(worlds.actors["x"][0, 0]) - half - float(worlds.actors["half_length"][0, 1])
     assert row[GAP] * 50.0 == pytest.approx(ahead, abs=1e-3)

@@ -52,7 +52,7 @@ def test_it_changes_lanes_on_its_route():
 
 def test_it_halts_behind_what_stands_there():
     worlds = DrivingWorlds(straight_road(), worlds=1, actors=2)
-    worlds.reset({0: Start(seed=0, route=(0,), speed=10.0, spawns=(Spawn(x=150.0, y=0.0, kind=Kind.OBSTACLE),))})
+    worlds.reset({0: Start(seed=0, route=(0,), speed=10.0, spawns=(Spawn(x=150.0, y=0.0, kind=Kind.CAR),))})
     counts = drive(worlds, 40)[0]
     assert set(counts.values()) == {0}, counts
     assert worlds.actors["speed"][0, 0] < 0.2

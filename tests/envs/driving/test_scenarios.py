@@ -16,23 +16,11 @@ def test_difficulty_fills_the_slots():
     easy, middle, hard = (scenario(3, difficulty, 21) for difficulty in (0.0, 0.3, 1.0))
     assert easy == Start(seed=3)
     assert middle.traffic + middle.pedestrians == 6
-    assert middle.obstacles == middle.cut_ins == middle.jaywalkers == middle.red_runners == 0
-    assert hard.traffic + hard.pedestrians + hard.obstacles == 20
-    assert min(hard.cut_ins, hard.jaywalkers, hard.red_runners, hard.obstacles) > 0
+    assert middle.obstacles == middle.occluded == middle.cut_ins == middle.jaywalkers == middle.red_runners == 0
+    assert hard.traffic + hard.pedestrians + hard.obstacles + 2 * hard.occluded == 20
+    assert min(hard.cut_ins, hard.jaywalkers, hard.red_runners, hard.obstacles, hard.occluded) > 0
     with pytest.raises(ValueError, match=r"difficulty is 1\.5"):
         scenario(3, 1.5, 21)
-
-
-def test_obstacles_lie_on_the_route():
-    worlds = DrivingWorlds(straight_road(), worlds=4, actors=4)
-    worlds.reset({w: Start(seed=w, route=(0,), obstacles=3) for w in range(4)})
-    there = (worlds.actors["kind"] == Kind.OBSTACLE) & (worlds.actors["active"] == 1)
-    assert there.sum() >= 10
-    offset = np.abs(worlds.actors["y"][there])
-    assert offset.min() >= 0.5
-    assert offset.max() <= 2.0
-    x = worlds.actors["x"][there]
-    assert ((x > 35.0) & (x < 370.0)).all()
 
 
 def test_red_light_runners_run_red_lights():

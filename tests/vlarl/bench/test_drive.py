@@ -5,12 +5,14 @@ import json
 import pytest
 
 from vlarl.bench.drive import Options, run
+from vlarl.bench.drive_peers import Peer, make_peers
 from vlarl.cli import main
 from vlarl.errors import UserError
 
 
-def test_rows_and_ratios(tmp_path, capsys):
+def test_rows_and_ratios(monkeypatch, tmp_path, capsys):
     file = tmp_path / "rows.json"
+    monkeypatch.setattr("vlarl.bench.drive.make_peers", lambda others: ([], "none"))
     run(
         Options(
             maps="roundabout", actors="2,4", others=4, sizes="32", worlds=2, steps=2, repeats=2, threads=1, json=file
@@ -44,3 +46,51 @@ def test_bad_requests(flags, message):
 def test_unknown_map(capsys):
     assert main(["bench", "drive", "--maps", "grid_twon"]) == 2
     assert "grid_twon" in capsys.readouterr().err
+
+
+class Road:
+    """Stands for a gymnasium environment: ends every third step."""
+
+    def __init__(self):
+        self.steps, self.resets = 0, 0
+
+    def step(self, action):
+        assert action == [0.0, 0.0]
+        self.steps += 1
+        return None, 0.0, self.steps % 3 == 0, False, {}
+
+    def reset(self, seed):
+        self.resets += 1
+
+
+def test_a_peer_is_stepped_and_reset_where_it_ends(monkeypatch, tmp_path, capsys):
+    road = Road()
+    peer = Peer("peer, 2 others", "actor-steps/s", 3, road)
+    monkeypatch.setattr("vlarl.bench.drive.make_peers", lambda others: ([peer], "peer 1.0"))
+    file = tmp_path / "rows.json"
+    run(
+        Options(maps="roundabout", actors="2", others=2, sizes="16", worlds=1, steps=7, repeats=2, threads=1, json=file)
+    )
+    assert (road.steps, road.resets) == (14, 4)
+    result = json.loads(file.read_text())
+    rows = {row["name"]: row for row in result["rows"]}
+    assert rows["peer, 2 others"]["repeats"] == 2
+    assert rows["peer, 2 others"]["unit"] == "actor-steps/s"
+    assert result["ratios"]["cost, peer, 2 others/ours"] > 0
+    assert "peer 1.0" in capsys.readouterr().out
+
+
+def test_without_a_peer_a_line_says_so(monkeypatch):
+    monkeypatch.setattr("vlarl.bench.drive_peers.util.find_spec", lambda name: None)
+    peers, fact = make_peers(4)
+    assert peers == []
+    assert "not installed" in fact and "pip install highway-env" in fact
+
+
+def test_highway_env_plays_where_it_is_installed():
+    pytest.importorskip("highway_env", reason="highway-env is not installed")
+    peers, fact = make_peers(4)
+    assert "highway-env" in fact
+    for peer in peers:
+        seconds, cpu = peer.spend(3)
+        assert seconds > 0 and cpu > 0

@@ -20,6 +20,7 @@ POLICY = RouteFollowing()
 def scene(**changes):
     usual = {"line": 150.0, "red": False, "yellow": False, "sign": False, "gap": 150.0, "gap_speed": 0.0}
     usual |= {"junction": 150.0, "junction_free": True, "wanted": 10.0, "speed": 0.0, "route": STRAIGHT}
+    usual |= {"offset": 0.0, "shift": 0.0}
     return Scene(**(usual | changes))
 
 
@@ -59,6 +60,15 @@ def test_it_steers_to_the_side_of_the_route():
     left = STRAIGHT + np.array([0.0, 1.0], np.float32)
     assert POLICY.steer(scene(route=left)) == pytest.approx(-POLICY.steer(scene(route=left * [1, -1])))
     assert POLICY.steer(scene(route=left)) > 0.1
+
+
+def test_it_steers_past_an_obstacle_gently_and_back():
+    """3.5 m to the left; once it is there it drives straight on."""
+    left = STRAIGHT + np.array([0.0, 3.5], np.float32)
+    assert 0.0 < POLICY.steer(scene(shift=3.5)) < POLICY.steer(scene(route=left))
+    beside = STRAIGHT - np.array([0.0, 3.5], np.float32)
+    assert POLICY.steer(scene(shift=3.5, offset=3.5, route=beside)) == 0.0
+    assert POLICY.steer(scene(offset=3.5, route=beside)) < 0.0
 
 
 def test_it_does_what_the_driver_inside_the_world_does():
@@ -106,4 +116,8 @@ def test_evaluation_reports_what_was_driven(tmp_path, capsys):
     assert result["driving"]["driving_score"] == result["driving"]["route_completion"] == 100.0
     assert result["driving"]["kilometres"] == pytest.approx(4 * 0.03, abs=0.01)
     assert set(result["driving"]["infractions_per_km"].values()) == {0.0}
-    assert "driving score 100.0" in capsys.readouterr().out
+    assert result["driving"]["driving_score_ci95"] == [100.0, 100.0]
+    assert result["driving"]["comfort"] > 0.9
+    printed = capsys.readouterr().out
+    assert "100.0 (100-100)" in printed
+    assert "infractions per km: none" in printed
