@@ -39,7 +39,7 @@ class RolloutConfig:
     curriculum: CurriculumConfig = field(default_factory=CurriculumConfig)
     """Prefer starts that are solved half of the time."""
     workers: int = 2
-    """Simulator processes; 0: simulate in this one, for environments that take microseconds."""
+    """Simulator processes; 0: simulate in this one, for environments that take microseconds or step slots together."""
     slots: int = 16
     """Episodes in flight."""
     watchdog_seconds: float = 180.0

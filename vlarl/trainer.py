@@ -29,7 +29,7 @@ from vlarl.errors import ConfigError
 from vlarl.evaluate import evaluate
 from vlarl.files import read_json
 from vlarl.learner import make_learner
-from vlarl.local_slots import LocalSlots
+from vlarl.make_slots import Slots, make_slots
 from vlarl.media import side_by_side, write_video
 from vlarl.policy import Decoding, TorchPolicy
 from vlarl.progress import Display
@@ -41,7 +41,6 @@ from vlarl.seeding import stream
 from vlarl.specs import training_groups
 from vlarl.tracking import make_tracker
 from vlarl.types import Trajectory, stack_trajectories
-from vlarl.worker_pool import WorkerPool
 
 VIDEO_FPS = 20
 """Control rate of the simulators at hand [Hz]: one frame per control step plays at true speed."""
@@ -119,7 +118,7 @@ class Trainer:
             shutil.copyfile(self.config.imitation_reference, self.folder / "imitation.json")
         write_report(self.folder)
 
-    def _train_iteration(self, runner: LocalRunner, pool: WorkerPool | LocalSlots) -> dict[str, float]:
+    def _train_iteration(self, runner: LocalRunner, pool: Slots) -> dict[str, float]:
         """Draw, collect, score, prepare, update; returns everything worth logging."""
         started, main_cpu, worker_cpu = time.perf_counter(), time.process_time(), pool.cpu_seconds
         trajectories, metrics = self._collect(runner)
@@ -261,16 +260,14 @@ class Trainer:
             enlarged = side_by_side(*cameras).repeat(2, axis=1).repeat(2, axis=2)
             write_video(self.folder / "videos" / f"{name}.mp4", enlarged, fps=VIDEO_FPS)
 
-    def _pool(self, env: Any, *, workers: int | None = None, slots: int | None = None) -> WorkerPool | LocalSlots:
+    def _pool(self, env: Any, *, workers: int | None = None, slots: int | None = None) -> Slots:
         rollout = self.config.rollout
-        tasks = [(task.suite, task.task) for task in self.tasks]
-        if not rollout.workers:
-            return LocalSlots(env, tasks=tasks, num_slots=slots or rollout.slots)
-        return WorkerPool(
+        return make_slots(
             env,
-            tasks=tasks,
-            workers=workers or rollout.workers,
-            num_slots=slots or rollout.slots,
+            [(task.suite, task.task) for task in self.tasks],
+            workers=rollout.workers and (workers or rollout.workers),
+            slots=slots or rollout.slots,
+            threads=self.config.learner.threads,
             watchdog_seconds=rollout.watchdog_seconds,
         )
 
@@ -299,7 +296,7 @@ class Trainer:
         self.train_seconds = float(meta["train_seconds"])
         self.curriculum.load(meta.get("curriculum", []))
 
-    def _peak_memory_gb(self, pool: WorkerPool | LocalSlots) -> float:
+    def _peak_memory_gb(self, pool: Slots) -> float:
         """Peak resident memory of this process plus the private memory of the workers now [GB]."""
         own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         return (own + pool.memory_bytes()) / 1e9

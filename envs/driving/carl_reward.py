@@ -27,6 +27,8 @@ HISTORY = 15
 LEAST_HISTORY = 8
 SMOOTHING = {"window_length": 8, "polyorder": 2}
 LONGITUDINAL, MAGNITUDE, LATERAL, HEADING = range(4)
+FACTORS = ("progress", "forecast", "speed", "comfort")
+"""Percent of the route covered in the step, and three of the factors that it is multiplied with."""
 BOUNDS = 6
 """Comfort bounds: acceleration along and across, jerk, jerk along, yaw rate, yaw acceleration."""
 
@@ -92,6 +94,8 @@ class CarlReward:
         self.left = np.zeros((count, BOUNDS + 1), np.int64)
         """Steps for which each comfort bound, and last the forecast, still costs."""
         self.completion = np.zeros(count)
+        self.factors = np.zeros((count, len(FACTORS)))
+        """``[N, 4]`` what the last reward was made of: see ``FACTORS``."""
         self.reset(range(count))
 
     def reset(self, which: Sequence[int]) -> None:
@@ -103,14 +107,21 @@ class CarlReward:
     def score(self) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]:
         """Reward, whether the episode has terminated, and whether it is truncated because the route is done.
 
-        To be called once after every step. Worlds that do not run get 0.
+        To be called once after every step. Worlds that do not run get 0, and nothing about them is changed.
         """
         worlds, settings = self.worlds.worlds, self.settings
         running = worlds["status"] == Status.RUNNING
+        before = (self.history, self.samples, self.left)
         completion = self._completion()
         progress, self.completion = completion - self.completion, completion
-        factor = np.where(worlds["outside_lanes"] != 0, 0.0, self._speed_factor() * self._lane_factor())
-        factor *= self._lasting_factors()
+        speed = self._speed_factor()
+        factor = np.where(worlds["outside_lanes"] != 0, 0.0, speed * self._lane_factor())
+        comfort, forecast = self._lasting_factors()
+        factor *= comfort * forecast
+        self.factors = np.column_stack([progress, forecast, speed, comfort])
+        for name, old in zip(("history", "samples", "left"), before, strict=True):
+            new = getattr(self, name)
+            setattr(self, name, np.where(running.reshape(-1, *[1] * (new.ndim - 1)), new, old))
         events = {name: (worlds["events"] >> bit & 1).astype(bool) for bit, name in enumerate(EVENTS)}
         hit = events["collision_vehicle"] | events["collision_pedestrian"] | events["collision_static"]
         hinted = hit | events["red_light"]
@@ -137,13 +148,13 @@ class CarlReward:
         share = np.clip((np.abs(self.worlds.actors["offset"][:, 0]) - threshold) / room, 0.0, 1.0)
         return np.where(counts, 1.0 - self.settings.lane_softener * share, 1.0)
 
-    def _lasting_factors(self) -> NDArray[np.float64]:
+    def _lasting_factors(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Comfort and forecast: each remembered for ``penalty_steps``."""
         settings = self.settings
         broken = np.column_stack([self._broken_bounds(), self.worlds.worlds["imminent_collision"] != 0])
         self.left = np.where(broken, settings.penalty_steps, np.maximum(self.left - 1, 0))
         comfort = 1.0 - settings.comfort_factor * (self.left[:, :BOUNDS] > 0).sum(axis=1) / BOUNDS
-        return comfort * np.where(self.left[:, BOUNDS] > 0, settings.forecast_factor, 1.0)
+        return comfort, np.where(self.left[:, BOUNDS] > 0, settings.forecast_factor, 1.0)
 
     def _broken_bounds(self) -> NDArray[np.bool_]:
         ego, settings = self.worlds.actors[:, 0], self.settings
