@@ -196,7 +196,7 @@ class Learner:
                     for name, value in sums.items():
                         totals[name] = totals.get(name, 0.0) + value
         if hasattr(self.policy, "learn_moments") and len(batch):
-            self.policy.learn_moments({name: value[batch.decision_mask] for name, value in batch.inputs.items()})
+            self.policy.learn_moments(batch.inputs)
         if steps:
             tokens = totals.pop("tokens")
             metrics |= {name: value / tokens for name, value in totals.items()}

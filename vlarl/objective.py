@@ -45,7 +45,7 @@ class Decisions:
             mask=batch.token_mask[valid],
             weights=weights[valid],
             rows=valid.nonzero()[:, 0],
-            inputs={name: value[valid] for name, value in batch.inputs.items()},
+            inputs=batch.inputs,
             columns={name: value[valid] for name, value in batch.columns.items()},
         )
 
