@@ -2,9 +2,9 @@
 
 A suite is a map (``drive_grid_town``, ``drive_roundabout``, ``drive_ring_road``, ``drive_winding_road``, or any file by
 ``--env.map-file Town02.xodr --suite drive_town02``), a task a route drawn for it, an initial state the seed of
-everything else: who is on the way, and how they behave. The suite ``drive_maps`` holds the routes of all ``--env.maps``,
-the first map's first. One slot is one world; in the process that learns, all slots are stepped together
-(:mod:`envs.driving.episodes`).
+everything else: who is on the way, and how they behave. The suite ``drive_maps`` holds the routes of all
+``--env.maps``, the first map's first. One slot is one world; in the process that learns, all slots are stepped
+together (:mod:`envs.driving.episodes`).
 
 * Action ``[chunk, 2]``: steer (-1 right, 1 left) and pedal (-1 full brake, 1 full throttle), one per 0.1 s.
 * ``state``: :class:`envs.driving.vector_observation.VectorObservation`, then :mod:`envs.driving.route_ahead` (lights,
@@ -15,9 +15,9 @@ the first map's first. One slot is one world; in the process that learns, all sl
 * SUCCESS: the route is completed. FAILURE: a collision, a red light or stop sign run over, off the road, off the route,
   blocked. TRUNCATED: the horizon. The environment's own reward is 0: see :mod:`vlarl.rewards.carl`.
 * Events, at the end of the chunk unless said otherwise: ``drive/carl`` (CaRL's reward ``float32 [chunk]`` per control
-  step), ``drive/factors`` (``float32 [chunk, 4]``, what it was made of: see ``FACTORS`` in
-  :mod:`envs.driving.carl_reward`), ``drive/route_completion`` and ``drive/driving_score`` (0 to 100), ``drive/kilometres``, and per kind of
-  infraction ``drive/count/<kind>`` since the start.
+  step), ``drive/factors`` (``float32 [chunk, 5]``, what it was made of: ``FACTORS`` in
+  :mod:`envs.driving.carl_reward`), ``drive/route_completion`` and ``drive/driving_score`` (0 to 100),
+  ``drive/kilometres``, and per kind of infraction ``drive/count/<kind>`` since the start.
 
 Example::
 

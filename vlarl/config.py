@@ -64,6 +64,12 @@ class EvaluationConfig:
     every: int = 0
     """Iterations between evaluations during training; 0: only before and after."""
     episodes_per_task: int = 80
+    tasks: tuple[int, ...] = ()
+    """Task indices that are evaluated; empty: those that are trained on."""
+    suites: tuple[str, ...] = ()
+    """Further suites of the same environment, evaluated in files of their own."""
+    suite_tasks: tuple[int, ...] = ()
+    """Task indices evaluated of each further suite; empty: all."""
     decodings: tuple[Decoding, ...] = (Decoding(mode="sample", temperature=1.0), Decoding(mode="greedy"))
     """The first one is the headline; the others are reported beside it."""
     seed: int = 20_000

@@ -38,3 +38,12 @@ def driving_figures(trajectories: Sequence[Trajectory]) -> dict[str, Any]:
             },
         }
     }
+
+
+def driving_metrics(trajectories: Sequence[Trajectory]) -> dict[str, float]:
+    """``driving_figures`` as flat metrics: ``driving_score``, ``route_completion``, ``infractions_per_km/<kind>``."""
+    figures = driving_figures(trajectories).get("driving")
+    if figures is None:
+        return {}
+    rates = {f"infractions_per_km/{kind}": rate for kind, rate in figures["infractions_per_km"].items()}
+    return {"driving_score": figures["driving_score"], "route_completion": figures["route_completion"], **rates}

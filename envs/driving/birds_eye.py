@@ -233,7 +233,7 @@ class BirdsEye:
         self.with_shoulders = shoulders is not None
 
     def render(self, worlds: DrivingWorlds, out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
-        """``uint8 [N, 10, size, size]``, written into ``out`` where given; rows of empty worlds are left as they are."""
+        """``uint8 [N, 10, size, size]``, written into ``out`` where given; empty worlds are not drawn."""
         view = self.view
         images = np.empty((len(worlds.worlds), CHANNELS, view.size, view.size), np.uint8) if out is None else out
 

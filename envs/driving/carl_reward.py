@@ -27,8 +27,8 @@ HISTORY = 15
 LEAST_HISTORY = 8
 SMOOTHING = {"window_length": 8, "polyorder": 2}
 LONGITUDINAL, MAGNITUDE, LATERAL, HEADING = range(4)
-FACTORS = ("progress", "forecast", "speed", "comfort")
-"""Percent of the route covered in the step, and three of the factors that it is multiplied with."""
+FACTORS = ("progress", "forecast", "speed", "comfort", "hint")
+"""Percent of the route covered in the step, three of the factors that it is multiplied with, and what is taken off."""
 BOUNDS = 6
 """Comfort bounds: acceleration along and across, jerk, jerk along, yaw rate, yaw acceleration."""
 
@@ -95,7 +95,7 @@ class CarlReward:
         """Steps for which each comfort bound, and last the forecast, still costs."""
         self.completion = np.zeros(count)
         self.factors = np.zeros((count, len(FACTORS)))
-        """``[N, 4]`` what the last reward was made of: see ``FACTORS``."""
+        """``[N, len(FACTORS)]`` what the last reward was made of: see ``FACTORS``."""
         self.reset(range(count))
 
     def reset(self, which: Sequence[int]) -> None:
@@ -118,7 +118,6 @@ class CarlReward:
         factor = np.where(worlds["outside_lanes"] != 0, 0.0, speed * self._lane_factor())
         comfort, forecast = self._lasting_factors()
         factor *= comfort * forecast
-        self.factors = np.column_stack([progress, forecast, speed, comfort])
         for name, old in zip(("history", "samples", "left"), before, strict=True):
             new = getattr(self, name)
             setattr(self, name, np.where(running.reshape(-1, *[1] * (new.ndim - 1)), new, old))
@@ -127,7 +126,9 @@ class CarlReward:
         hinted = hit | events["red_light"]
         terminated = hinted | events["stop_sign"] | events["blocked"] | events["route_deviation"] | events["off_road"]
         terminated |= worlds["time"] > settings.timeout
-        reward = progress * factor - settings.hint * hinted
+        hint = settings.hint * hinted
+        self.factors = np.column_stack([progress, forecast, speed, comfort, hint])
+        reward = progress * factor - hint
         return np.where(running, reward, 0.0), terminated & running, events["route_completed"] & ~terminated & running
 
     def _completion(self) -> NDArray[np.float64]:

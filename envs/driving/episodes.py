@@ -119,10 +119,8 @@ class MapEpisodes:
         simulated = time.process_time()
         observations = dict(zip(chunks, self.observe(slots), strict=True))
         drawn = time.process_time()
-        share = {
-            "seconds/simulate": (simulated - started) / len(slots),
-            "seconds/render": (drawn - simulated) / len(slots),
-        }
+        shares = (simulated - started) / len(slots), (drawn - simulated) / len(slots)
+        seconds = dict(zip(("seconds/simulate", "seconds/render"), shares, strict=True))
         figures = self._figures()[slots].tolist()
         answers: Answers = {}
         for (slot, actions), told in zip(chunks.items(), figures, strict=True):
@@ -137,7 +135,7 @@ class MapEpisodes:
                     "drive/carl": carl[slot, :count],
                     "drive/factors": factors[slot, :count],
                     **dict(zip(FIGURES, told, strict=True)),
-                    **share,
+                    **seconds,
                 },
                 frames=tuple(frames[slot]),
             )
@@ -185,15 +183,12 @@ class MapEpisodes:
         completed, late = worlds["counts"][:, COMPLETED] > 0, worlds["step"] >= self.config.horizon
         failed = worlds["status"] == Status.FAILED
         for slot in slots[(terminated | completed | late | failed)[slots]].tolist():
-            outcomes[slot] = (
-                Outcome.ERROR
-                if failed[slot]
-                else Outcome.FAILURE
-                if terminated[slot]
-                else Outcome.SUCCESS
-                if completed[slot]
-                else Outcome.TRUNCATED
-            )
+            if failed[slot]:
+                outcomes[slot] = Outcome.ERROR
+            elif terminated[slot]:
+                outcomes[slot] = Outcome.FAILURE
+            else:
+                outcomes[slot] = Outcome.SUCCESS if completed[slot] else Outcome.TRUNCATED
 
     def _error(self, slot: int, observation: Observation) -> EnvError | None:
         if self.worlds.errors[slot]:

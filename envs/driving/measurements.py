@@ -39,7 +39,7 @@ def measurements(reward: CarlReward, horizon: int) -> NDArray[np.float32]:
     worlds, ego = reward.worlds.worlds, reward.worlds.actors[:, 0]
     cos, sin = np.cos(ego["heading"]), np.sin(ego["heading"])
     across = ego["velocity_y"] * cos - ego["velocity_x"] * sin
-    patience = max(reward.worlds.settings.blocked_seconds, 1e-6)
+    patience = max(reward.worlds.settings.criteria.blocked_seconds, 1e-6)
     rows = np.empty((len(worlds), LENGTH), np.float32)
     for column, values in enumerate(
         (

@@ -175,7 +175,7 @@ class VectorObservation:
         return EGO + ROUTE + self.pieces * PIECE + self.partners * PARTNER
 
     def observe(self, worlds: DrivingWorlds, out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
-        """``float32 [N, length]``, written into ``out`` where given; rows of empty worlds are left as they are."""
+        """``float32 [N, length]``, written into ``out`` where given; empty worlds are left out."""
         rows = np.empty((len(worlds.worlds), self.length), np.float32) if out is None else out
 
         def fill(first: int, last: int) -> None:
