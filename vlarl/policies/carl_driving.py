@@ -72,8 +72,7 @@ class CarlDriving(nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.image = _convolutions(config)
-            with torch.no_grad():
-                seen = self.image(torch.zeros(1, config.channels, config.side, config.side)).flatten(1).shape[1]
+            seen = _features_seen(config)
             self.measurements = _dense(config.measured, config.measured_layers)
             self.joint = _dense(seen + config.measured_layers[-1], config.joint_layers, normalised=True)
             width = config.joint_layers[-1]
@@ -81,7 +80,6 @@ class CarlDriving(nn.Module):
             self.actions.append(_linear(config.head_layers[-1], self.distribution.num_parameters, 0.01))
             self.value = _dense(width + config.privileged, config.head_layers)
             self.value.append(_linear(config.head_layers[-1], 1, 1.0))
-        self.to(memory_format=torch.channels_last)
         self._kept: dict[int, tuple[Tensor, Tensor]] = {}
 
     @classmethod
@@ -185,6 +183,24 @@ def _convolutions(config: CarlDrivingConfig) -> nn.Sequential:
         layers += [convolution, nn.GroupNorm(1, width), nn.ReLU()]
         channels = width
     return nn.Sequential(*layers)
+
+
+def _features_seen(config: CarlDrivingConfig) -> int:
+    """Numbers that the convolutions make of a view.
+
+    Raises:
+        ConfigError: they make nothing of one so small.
+    """
+    side, smallest = config.side, 1
+    for _, kernel, stride in config.convolutions:
+        side = (side - kernel) // stride + 1
+    if side < 1:
+        for _, kernel, stride in reversed(config.convolutions):
+            smallest = (smallest - 1) * stride + kernel
+        raise ConfigError(
+            f"a view of {config.side} pixels is too small; these convolutions work from {smallest} pixels on"
+        )
+    return config.convolutions[-1][0] * side * side
 
 
 def _dense(size: int, widths: Sequence[int], *, normalised: bool = False) -> nn.Sequential:
