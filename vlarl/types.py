@@ -131,12 +131,22 @@ class RolloutBatch:
 
     def select(self, rows: Tensor | Sequence[int]) -> RolloutBatch:
         """The sub-batch of these trajectories, in this order."""
+        chosen = self.select_without_inputs(rows)
         index = torch.as_tensor(rows, dtype=torch.int64)
-        chosen = self._map(lambda value: value[index])
         if not torch.equal(index, torch.arange(len(self))):
-            places = self.padded(torch.arange(int(self.decision_mask.sum())))[index][chosen.decision_mask]
+            places = self.places(index)
             chosen.inputs = {name: value[places] for name, value in self.inputs.items()}
         return chosen
+
+    def select_without_inputs(self, rows: Tensor | Sequence[int]) -> RolloutBatch:
+        """As ``select``, but the inputs stay those of the whole batch: ``places(rows)`` says which belong to it."""
+        index = torch.as_tensor(rows, dtype=torch.int64)
+        return self._map(lambda value: value[index])
+
+    def places(self, rows: Tensor) -> Tensor:
+        """``int64 [M]``: the rows of ``inputs`` that hold the M decisions of these trajectories."""
+        numbers = self.padded(torch.arange(int(self.decision_mask.sum())))
+        return numbers[rows][self.decision_mask[rows]]
 
     def padded(self, values: Tensor) -> Tensor:
         """``values [N, ...]`` of the decisions that took place as ``[B, D, ...]``, zero elsewhere."""

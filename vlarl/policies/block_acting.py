@@ -6,7 +6,10 @@ one filled up with zeros; within a block a row's place changes nothing (tested).
 
 from __future__ import annotations
 
+import functools
+import os
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -40,8 +43,10 @@ def act_in_blocks(
         parameters: from inputs ``[BLOCK, ...]`` to the distribution's parameters ``[BLOCK, chunk, P]``.
         version: optimiser updates that the policy has seen.
     """
-    outputs = []
-    for start in range(0, len(rows), BLOCK):
+
+    @torch.inference_mode()  # holds for the thread it is entered in
+    def decide(start: int) -> list[PolicyOutput]:
+        torch.set_num_threads(1)  # per thread: blocks are the parallelism
         part = rows[start : start + BLOCK]
         inputs = {name: _stacked([row[name] for row in part]) for name in part[0]}
         given = parameters(inputs)
@@ -52,7 +57,7 @@ def act_in_blocks(
             tokens = distribution.mode(given)
         log_probs = distribution.log_probs(given, tokens, decoding.temperature)[0].numpy()
         actions, numbers = distribution.actions(tokens).numpy().astype(np.float32), tokens.numpy()
-        outputs += [
+        return [
             PolicyOutput(
                 actions=actions[index],
                 tokens=numbers[index],
@@ -63,7 +68,15 @@ def act_in_blocks(
             )
             for index, row in enumerate(part)
         ]
-    return outputs
+
+    starts = range(0, len(rows), BLOCK)
+    parts = map(decide, starts) if len(starts) == 1 else _threads().map(decide, starts)
+    return [output for part in parts for output in part]
+
+
+@functools.cache
+def _threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1)
 
 
 def _stacked(values: Sequence[Tensor]) -> Tensor:
