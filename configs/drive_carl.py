@@ -35,7 +35,7 @@ def config() -> TrainConfig:
     return TrainConfig(
         name="drive_carl",
         policy="vlarl.policies.carl_driving:CarlDriving",
-        env=DriveConfig(maps=MAPS, routes=ROUTES, route_metres=250.0, horizon=800, actors=24, layers=64, resolution=0),
+        env=DriveConfig(maps=MAPS, routes=ROUTES, route_metres=250.0, horizon=600, actors=24, layers=64, resolution=0),
         suite="drive_maps",
         tasks=tuple(task for task in tasks if task % ROUTES < TRAINED),
         iterations=500,
