@@ -214,7 +214,7 @@ class MapEpisodes:
 
 
 class DriveBatch:
-    """Slots on any maps; :class:`vlarl.batch_slots.EnvBatch` says what it is asked.
+    """Slots on any maps; :class:`vlarl.env_protocol.EnvBatch` says what it is asked.
 
     Args:
         config: of the environment.
