@@ -113,7 +113,7 @@ class MapEpisodes:
             executed[going, index], carl[going, index] = True, values[going]
             factors[going, index] = self.reward.factors[going]
             self._judge(going, terminated, outcomes)
-            if self.config.every_frame:
+            if self.config.every_frame and self.drawer is not None:
                 for slot, image in zip(going.tolist(), self._pictures(going), strict=True):
                     frames[slot].append(image)
         simulated = time.process_time()
