@@ -92,3 +92,12 @@ def infraction_lines(figures: Mapping[str, Any]) -> Iterator[str]:
 def _with_interval(figures: Mapping[str, Any], name: str, factor: float = 1.0) -> str:
     low, high = (factor * bound for bound in figures[f"{name}_ci95"])
     return f"{factor * figures[name]:.1f} ({low:.0f}-{high:.0f})"
+
+
+def driving_metrics(trajectories: Sequence[Trajectory]) -> dict[str, float]:
+    """``driving_figures`` as flat metrics: ``driving_score``, ``comfort``, ``infractions_per_km/<kind>``, ...."""
+    figures = driving_figures(trajectories).get("driving")
+    if figures is None:
+        return {}
+    rates = {f"infractions_per_km/{kind}": rate for kind, rate in figures["infractions_per_km"].items()}
+    return {name: figures[name] for name in MEANS} | rates

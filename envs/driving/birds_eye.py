@@ -3,7 +3,7 @@
 | channel | holds |
 |---|---|
 | 0 | road |
-| 1 | route: the next 150 points, 6 pixels wide |
+| 1 | route: the next 150 points, 3 m wide (6 pixels at CaRL's 2 per metre) |
 | 2 | markings: 255 solid, 127 broken |
 | 3 | vehicles: 127 to 255 for -2.67 to 33.33 m/s, a line as long as the way of one second; blinkers 44 (left) and |
 |   | 77 (right), brake lights 111 |
@@ -32,14 +32,15 @@ from envs.driving.halting import STOP_SIGN
 from envs.driving.lane_graph import LaneGraph
 from envs.driving.lights import GREEN, YELLOW
 from envs.driving.map_arrays import MapArrays, Records
-from envs.driving.records import Kind
+from envs.driving.records import Kind, Status
 from envs.driving.static_layers import SHOULDER, StaticLayers, rasterise
 from envs.driving.traffic import BRAKE_LAMP, LEFT_LAMP, RIGHT_LAMP
 from envs.driving.world import DrivingWorlds
 
 CHANNELS = 10
-PEDESTRIAN, OBSTACLE = int(Kind.PEDESTRIAN), int(Kind.OBSTACLE)
-ROUTE_POINTS, ROUTE_RADIUS = 150, 3
+PEDESTRIAN, OBSTACLE, EMPTY = int(Kind.PEDESTRIAN), int(Kind.OBSTACLE), int(Status.EMPTY)
+ROUTE_POINTS, ROUTE_RADIUS = 150, 1.5
+"""Points of the route that are drawn, and half of the width [m]."""
 LOWEST_SPEED, HIGHEST_SPEED = -2.67, 33.33
 GREEN_LEVEL, YELLOW_LEVEL, YELLOW_SECONDS = 80, 0.67, 3.0
 LINE_METRES = 1.5
@@ -161,9 +162,10 @@ def draw_speed_signs(image: Image, frame: Frame, signs: NDArray[np.float64]) -> 
 @kernel
 def draw_route(image: Image, frame: Frame, world: Records, route: Records) -> None:
     """Draw the next points of the route."""
+    radius = max(int(ROUTE_RADIUS * frame.scale), 1)
     for place in range(world.route_index, min(world.route_index + ROUTE_POINTS, world.route_count)):
         column, row = to_pixels(frame, route[place].x, route[place].y)
-        fill_disc(image, int(np.floor(column)), int(np.floor(row)), ROUTE_RADIUS, 255)
+        fill_disc(image, int(np.floor(column)), int(np.floor(row)), radius, 255)
 
 
 @kernel
@@ -192,8 +194,10 @@ def render(
     with_shoulders: bool,
     out: NDArray[np.uint8],
 ) -> None:
-    """Draw the views of the worlds ``first`` to ``last - 1``."""
+    """Draw the views of the worlds ``first`` to ``last - 1``, but not of those that are not reset or are parked."""
     for w in range(first, last):
+        if worlds[w].status == EMPTY:
+            continue
         images = out[w]
         frame = frame_of(actors[w, 0], images.shape[1], from_bottom, scale)
         draw_static(layers, frame, images[0], images[2], 255, 127)
@@ -229,7 +233,7 @@ class BirdsEye:
         self.with_shoulders = shoulders is not None
 
     def render(self, worlds: DrivingWorlds, out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
-        """``uint8 [N, 10, size, size]``, written into ``out`` where given."""
+        """``uint8 [N, 10, size, size]``, written into ``out`` where given; empty worlds are not drawn."""
         view = self.view
         images = np.empty((len(worlds.worlds), CHANNELS, view.size, view.size), np.uint8) if out is None else out
 

@@ -22,6 +22,9 @@ from envs.driving.comfort import BOUNDS, Comfort, ComfortBounds
 from envs.driving.records import EVENTS, Status
 from envs.driving.world import DrivingWorlds
 
+FACTORS = ("progress", "forecast", "speed", "comfort", "hint")
+"""Percent of the route covered in the step, three of the factors that it is multiplied with, and what is taken off."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class CarlRewardSettings:
@@ -57,6 +60,8 @@ class CarlReward:
         self.left = np.zeros((count, len(BOUNDS) + 1), np.int64)
         """Steps for which each comfort bound, and last the forecast, still costs."""
         self.completion = np.zeros(count)
+        self.factors = np.zeros((count, len(FACTORS)))
+        """``[N, len(FACTORS)]`` what the last reward was made of: see ``FACTORS``."""
         self.reset(range(count))
 
     def reset(self, which: Sequence[int]) -> None:
@@ -69,20 +74,26 @@ class CarlReward:
     def score(self) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]:
         """Reward, whether the episode has terminated, and whether it is truncated because the route is done.
 
-        To be called once after every step. Worlds that do not run get 0.
+        To be called once after every step. Worlds that do not run get 0, and nothing about them is changed.
         """
         worlds, settings = self.worlds.worlds, self.settings
         running = worlds["status"] == Status.RUNNING
+        before = self.left
         completion = self._completion()
         progress, self.completion = completion - self.completion, completion
-        factor = np.where(worlds["outside_lanes"] != 0, 0.0, self._speed_factor() * self._lane_factor())
-        factor *= self._lasting_factors()
+        speed = self._speed_factor()
+        factor = np.where(worlds["outside_lanes"] != 0, 0.0, speed * self._lane_factor())
+        comfort, forecast = self._lasting_factors()
+        factor *= comfort * forecast
+        self.left = np.where(running[:, None], self.left, before)
         events = {name: (worlds["events"] >> bit & 1).astype(bool) for bit, name in enumerate(EVENTS)}
         hit = events["collision_vehicle"] | events["collision_pedestrian"] | events["collision_static"]
         hinted = hit | events["red_light"]
         terminated = hinted | events["stop_sign"] | events["blocked"] | events["route_deviation"] | events["off_road"]
         terminated |= worlds["time"] > settings.timeout
-        reward = progress * factor - settings.hint * hinted
+        hint = settings.hint * hinted
+        self.factors = np.column_stack([progress, forecast, speed, comfort, hint])
+        reward = progress * factor - hint
         return np.where(running, reward, 0.0), terminated & running, events["route_completed"] & ~terminated & running
 
     def _completion(self) -> NDArray[np.float64]:
@@ -103,10 +114,10 @@ class CarlReward:
         share = np.clip((np.abs(self.worlds.actors["offset"][:, 0]) - threshold) / room, 0.0, 1.0)
         return np.where(counts, 1.0 - self.settings.lane_softener * share, 1.0)
 
-    def _lasting_factors(self) -> NDArray[np.float64]:
+    def _lasting_factors(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Comfort and forecast: each remembered for ``penalty_steps``."""
         settings = self.settings
         broken = np.column_stack([self.comfort.broken(), self.worlds.worlds["imminent_collision"] != 0])
         self.left = np.where(broken, settings.penalty_steps, np.maximum(self.left - 1, 0))
         comfort = 1.0 - settings.comfort_factor * (self.left[:, :-1] > 0).sum(axis=1) / len(BOUNDS)
-        return comfort * np.where(self.left[:, -1] > 0, settings.forecast_factor, 1.0)
+        return comfort, np.where(self.left[:, -1] > 0, settings.forecast_factor, 1.0)

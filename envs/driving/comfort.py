@@ -86,9 +86,16 @@ class Comfort:
         self.history[which], self.samples[which], self.judged[which], self.kept[which] = 0.0, 0, 0, 0
 
     def broken(self) -> NDArray[np.bool_]:
-        """Which of ``BOUNDS`` each world breaks now, ``[N, 6]``. To be called once after every step."""
+        """Which of ``BOUNDS`` each world breaks now, ``[N, 6]``.
+
+        To be called once after every step. Nothing is changed about worlds that do not run.
+        """
+        running = self.worlds.worlds["status"] == Status.RUNNING
+        history, samples = self.history, self.samples
         broken = self._look()
-        judged = (self.samples >= LEAST_HISTORY) & (self.worlds.worlds["status"] == Status.RUNNING)
+        self.history = np.where(running[:, None, None], self.history, history)
+        self.samples = np.where(running, self.samples, samples)
+        judged = running & (self.samples >= LEAST_HISTORY)
         self.judged += judged
         kept = np.column_stack([~broken, ~broken.any(axis=1)])
         self.kept += kept & judged[:, None]

@@ -38,7 +38,7 @@ class Status(enum.IntEnum):
     """How a world stands."""
 
     EMPTY = 0
-    """Not reset yet."""
+    """Not reset yet, or parked: it stands still and is not looked at."""
     RUNNING = 1
     FAILED = 2
     """Something went wrong in this world (see its error text); it stands still until it is reset."""

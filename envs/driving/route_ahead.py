@@ -33,11 +33,13 @@ from envs.driving.map_arrays import MapArrays, Records, locate, project
 from envs.driving.occupancy import Scratch, clear, fill, make_scratch
 from envs.driving.passing import OUT, way_past
 from envs.driving.pressures import OBSTACLE, OBSTACLE_ROOM
+from envs.driving.records import Status
 from envs.driving.route_driver import way_is_free
 from envs.driving.vector_observation import FAR, FAST, SIZE
 from envs.driving.world import DrivingWorlds
 
 LENGTH = 12
+EMPTY = int(Status.EMPTY)
 REACH = 150.0
 """Metres."""
 LINE, IS_RED, IS_YELLOW, IS_SIGN, GAP, GAP_SPEED, JUNCTION, FREE, WANTED, SPEED, HALF_LENGTH, SHIFT = range(LENGTH)
@@ -155,10 +157,10 @@ def observe(
     scratch: Scratch,
     out: NDArray[np.float64],
 ) -> None:
-    """Fill the rows of all worlds that have a route; the others get zeros."""
+    """Fill the rows of all worlds that have a route and are not empty; the others get zeros."""
     out[:] = 0.0
     for w in range(len(worlds)):
-        if worlds[w].route_count > 0:
+        if worlds[w].route_count > 0 and worlds[w].status != EMPTY:
             fill(world_map, actors[w], scratch)
             look_along(world_map, worlds[w], actors[w], routes[w], lights[w], scratch, out[w])
             clear(scratch)

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from envs.driving.compiled import kernel
 from envs.driving.map_arrays import CELL, MapArrays, Records
+from envs.driving.records import Status
 from envs.driving.world import DrivingWorlds
 
 EGO, ROUTE, PIECE, PARTNER = 8, 10, 7, 7
@@ -28,6 +29,7 @@ EGO, ROUTE, PIECE, PARTNER = 8, 10, 7, 7
 STRIDE = 4
 """Every so many points of a lane there is a piece."""
 CANDIDATES = 2048
+EMPTY = int(Status.EMPTY)
 FAR, FAST, SIZE = 50.0, 20.0, 5.0
 """Scales of places [m], speeds [m/s] and sizes [m]."""
 
@@ -142,10 +144,12 @@ def observe(
     partners: int,
     out: NDArray[np.float32],
 ) -> None:
-    """Fill the rows of the worlds ``first`` to ``last - 1``."""
+    """Fill the rows of the worlds ``first`` to ``last - 1`` that are not empty."""
     numbers = np.empty(pieces, np.int64)
     split = EGO + ROUTE + pieces * PIECE
     for w in range(first, last):
+        if worlds[w].status == EMPTY:
+            continue
         observe_ego(worlds[w], actors[w, 0], routes[w], out[w])
         observe_pieces(world_map, actors[w, 0], radius, pieces, numbers, out[w, EGO + ROUTE : split])
         observe_partners(actors[w], radius, partners, out[w, split:])
@@ -171,7 +175,7 @@ class VectorObservation:
         return EGO + ROUTE + self.pieces * PIECE + self.partners * PARTNER
 
     def observe(self, worlds: DrivingWorlds, out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
-        """``float32 [N, length]``, written into ``out`` where given."""
+        """``float32 [N, length]``, written into ``out`` where given; empty worlds are left out."""
         rows = np.empty((len(worlds.worlds), self.length), np.float32) if out is None else out
 
         def fill(first: int, last: int) -> None:
