@@ -7,8 +7,9 @@ everything else: who is on the way, and how they behave. The suite ``drive_maps`
 together (:mod:`envs.driving.episodes`).
 
 * Action ``[chunk, 2]``: steer (-1 right, 1 left) and pedal (-1 full brake, 1 full throttle), one per 0.1 s.
-* ``state``: :class:`envs.driving.vector_observation.VectorObservation`, then :mod:`envs.driving.route_ahead` (lights,
-  stop signs, who is ahead on the route, whether the next junction is free).
+* ``state``: :class:`envs.driving.vector_observation.VectorObservation`, then
+  :mod:`envs.driving.route_ahead` (lights, stop signs, who is ahead on the route, whether the next
+  junction is free, the way past an obstacle).
 * With ``--env.layers 64`` CaRL's inputs in its place: ``images["layers"] uint8 [64, 64, 10]``, the ten channels of
   :mod:`envs.driving.birds_eye` last, and as ``state`` :mod:`envs.driving.measurements`.
 * ``images["birds_eye"]``: a colour picture from above, drawn once per chunk.

@@ -31,7 +31,7 @@ class Options:
 
     picture: Annotated[Path, tyro.conf.Positional]
     """The PNG to write."""
-    maps: tuple[str, ...] = ("grid_town", "ring_road")
+    maps: tuple[str, ...] = ("grid_town",)
     """Shipped maps, one row each."""
     moments: tuple[int, ...] = (120, 210, 330)
     """Control steps (0.1 s) at which a picture is taken."""
