@@ -7,18 +7,18 @@ everything else: who is on the way, and how they behave. The suite ``drive_maps`
 together (:mod:`envs.driving.episodes`).
 
 * Action ``[chunk, 2]``: steer (-1 right, 1 left) and pedal (-1 full brake, 1 full throttle), one per 0.1 s.
-* ``state``: :class:`envs.driving.vector_observation.VectorObservation`, then
-  :mod:`envs.driving.route_ahead` (lights, stop signs, who is ahead on the route, whether the next
+* ``state``: :class:`envs.driving.views.vector_observation.VectorObservation`, then
+  :mod:`envs.driving.views.route_ahead` (lights, stop signs, who is ahead on the route, whether the next
   junction is free, the way past an obstacle).
 * With ``--env.layers 64`` CaRL's inputs in its place: ``images["layers"] uint8 [64, 64, 10]``, the ten channels of
-  :mod:`envs.driving.birds_eye` last, and as ``state`` :mod:`envs.driving.measurements`.
+  :mod:`envs.driving.views.birds_eye` last, and as ``state`` :mod:`envs.driving.measurements`.
 * ``images["birds_eye"]``: a colour picture from above, drawn once per chunk.
 * SUCCESS: the route is completed. FAILURE: a collision, a red light or stop sign run over, off the road, off the route,
   blocked. TRUNCATED: the horizon. The environment's own reward is 0: see :mod:`vlarl.rewards.carl`.
 * Events, at the end of the chunk unless said otherwise: ``drive/carl`` (CaRL's reward ``float32 [chunk]`` per control
   step), ``drive/factors`` (``float32 [chunk, 5]``, what it was made of: ``FACTORS`` in
-  :mod:`envs.driving.carl_reward`), ``drive/route_completion`` and ``drive/driving_score`` (0 to 100),
-  ``drive/kilometres``, ``drive/comfort/<bound>`` (share of time, :mod:`envs.driving.comfort`), and per kind of
+  :mod:`envs.driving.scores.carl_reward`), ``drive/route_completion`` and ``drive/driving_score`` (0 to 100),
+  ``drive/kilometres``, ``drive/comfort/<bound>`` (share of time, :mod:`envs.driving.scores.comfort`), and per kind of
   infraction ``drive/count/<kind>`` since the start.
 
 Example::
@@ -36,13 +36,13 @@ from typing import Any
 import numpy as np
 
 from envs.driving import measurements, route_ahead
-from envs.driving.birds_eye import View
-from envs.driving.carl_reward import CarlRewardSettings
 from envs.driving.episodes import ACTION_DIM, DriveBatch
-from envs.driving.map_generator import MAPS, shipped_map
+from envs.driving.maps.map_generator import MAPS, shipped_map
+from envs.driving.scores.carl_reward import CarlRewardSettings
 from envs.driving.shared import shared_map, shared_route
-from envs.driving.vector_observation import VectorObservation
-from envs.driving.world import DrivingWorlds
+from envs.driving.views.birds_eye import View
+from envs.driving.views.vector_observation import VectorObservation
+from envs.driving.world.world import DrivingWorlds
 from vlarl.env_protocol import (
     EnvError,
     EpisodeSpec,
@@ -79,7 +79,7 @@ class DriveConfig:
     horizon: int = 1200
     """Control steps of 0.1 s per episode."""
     difficulty: float = 0.3
-    """How full and how unruly the roads are, 0 to 1: see :func:`envs.driving.scenarios.scenario`."""
+    """How full and how unruly the roads are, 0 to 1: see :func:`envs.driving.world.scenarios.scenario`."""
     actors: int = 48
     """Room for so many vehicles and pedestrians, the ego included."""
     resolution: int = 64
@@ -99,7 +99,7 @@ class DriveConfig:
     every_frame: bool = False
     """Draw every control step, for videos."""
     film: bool = False
-    """Frames for videos are drawn for people (:mod:`envs.driving.film`), not as the policy sees them."""
+    """Frames for videos are drawn for people (:mod:`envs.driving.views.film`), not as the policy sees them."""
 
     def __post_init__(self) -> None:
         if self.layers % 8 or self.layers < 0:

@@ -1,8 +1,8 @@
 """Driving score, route completion, infractions per kilometre and comfort of episodes played in ``envs/drive.py``.
 
 The driving score is leaderboard 2.0's: route completion x the product of a penalty per infraction (computed by
-``envs/driving/scores.py``). Scores of this world are not comparable with CARLA's own.
-Comfort is the share of time within nuPlan's bounds (``envs/driving/comfort.py``).
+``envs/driving/scores/scores.py``). Scores of this world are not comparable with CARLA's own.
+Comfort is the share of time within nuPlan's bounds (``envs/driving/scores/comfort.py``).
 """
 
 from __future__ import annotations

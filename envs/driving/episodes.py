@@ -16,19 +16,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.driving.birds_eye import CHANNELS
-from envs.driving.birds_eye_picture import picture
-from envs.driving.carl_reward import CarlReward
-from envs.driving.comfort import BOUNDS
-from envs.driving.film import Film
 from envs.driving.interleave import channels_last
 from envs.driving.measurements import measurements
-from envs.driving.records import EVENTS, Status
-from envs.driving.route_ahead import RouteAhead
-from envs.driving.scenarios import scenario
-from envs.driving.scores import PENALTIES, driving_score, route_completion
+from envs.driving.scores.carl_reward import CarlReward
+from envs.driving.scores.comfort import BOUNDS
+from envs.driving.scores.scores import PENALTIES, driving_score, route_completion
 from envs.driving.shared import shared_drawer, shared_map, shared_route
-from envs.driving.world import DrivingWorlds
+from envs.driving.views.birds_eye import CHANNELS
+from envs.driving.views.birds_eye_picture import picture
+from envs.driving.views.film import Film
+from envs.driving.views.route_ahead import RouteAhead
+from envs.driving.world.records import EVENTS, Status
+from envs.driving.world.scenarios import scenario
+from envs.driving.world.world import DrivingWorlds
 from vlarl.env_protocol import (
     EnvError,
     EpisodeSpec,

@@ -22,8 +22,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.driving.carl_reward import CarlReward
-from envs.driving.vector_observation import FAST, SIZE
+from envs.driving.scores.carl_reward import CarlReward
+from envs.driving.views.vector_observation import FAST, SIZE
 
 MEASURED, PRIVILEGED = 8, 11
 LENGTH = MEASURED + PRIVILEGED

@@ -5,11 +5,11 @@ from __future__ import annotations
 import functools
 from pathlib import Path
 
-from envs.driving.birds_eye import BirdsEye, View
-from envs.driving.lane_graph import LaneGraph
-from envs.driving.map_arrays import pack
-from envs.driving.map_compiler import load_map
-from envs.driving.route_tasks import RouteTask, draw_route
+from envs.driving.maps.lane_graph import LaneGraph
+from envs.driving.maps.map_arrays import pack
+from envs.driving.maps.map_compiler import load_map
+from envs.driving.views.birds_eye import BirdsEye, View
+from envs.driving.world.route_tasks import RouteTask, draw_route
 
 
 @functools.lru_cache(maxsize=8)

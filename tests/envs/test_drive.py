@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from envs.drive import SUITES, DriveConfig, shared_map, shared_route
-from envs.driving.map_arrays import pack
-from envs.driving.map_generator import shipped_map
-from envs.driving.records import Kind
-from envs.driving.route_driver import RouteDriver
-from envs.driving.start import Spawn
+from envs.driving.maps.map_arrays import pack
+from envs.driving.maps.map_generator import shipped_map
+from envs.driving.world.records import Kind
+from envs.driving.world.route_driver import RouteDriver
+from envs.driving.world.start import Spawn
 from vlarl.env_protocol import ActionError, EnvError, EpisodeSpec, Outcome, UnknownTaskError
 
 SMALL = DriveConfig(route_metres=60.0, horizon=400, actors=12, resolution=32)

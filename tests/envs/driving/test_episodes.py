@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from envs.drive import DriveConfig
-from envs.driving.birds_eye import BirdsEye
 from envs.driving.interleave import channels_last
 from envs.driving.measurements import LENGTH, MEASURED
 from envs.driving.shared import shared_map
+from envs.driving.views.birds_eye import BirdsEye
 from vlarl.env_protocol import ActionError, EnvError, EpisodeSpec, Observation, Outcome, StepResult, UnknownTaskError
 from vlarl.errors import ConfigError
 
