@@ -2,19 +2,24 @@
 
 A suite is a map (``drive_grid_town``, ``drive_roundabout``, ``drive_ring_road``, ``drive_winding_road``, or any file by
 ``--env.map-file Town02.xodr --suite drive_town02``), a task a route drawn for it, an initial state the seed of
-everything else: who is on the way, and how they behave. One slot is one world.
+everything else: who is on the way, and how they behave. The suite ``drive_maps`` holds the routes of all
+``--env.maps``, the first map's first. One slot is one world; in the process that learns, all slots are stepped
+together (:mod:`envs.driving.episodes`).
 
 * Action ``[chunk, 2]``: steer (-1 right, 1 left) and pedal (-1 full brake, 1 full throttle), one per 0.1 s.
-* ``state``: :class:`envs.driving.vector_observation.VectorObservation`, then
-  :mod:`envs.driving.route_ahead` (lights, stop signs, who is ahead on the route, whether the next
-  junction is free).
+* ``state``: :class:`envs.driving.views.vector_observation.VectorObservation`, then
+  :mod:`envs.driving.views.route_ahead` (lights, stop signs, who is ahead on the route, whether the next
+  junction is free, the way past an obstacle).
+* With ``--env.layers 64`` CaRL's inputs in its place: ``images["layers"] uint8 [64, 64, 10]``, the ten channels of
+  :mod:`envs.driving.views.birds_eye` last, and as ``state`` :mod:`envs.driving.measurements`.
 * ``images["birds_eye"]``: a colour picture from above, drawn once per chunk.
 * SUCCESS: the route is completed. FAILURE: a collision, a red light or stop sign run over, off the road, off the route,
   blocked. TRUNCATED: the horizon. The environment's own reward is 0: see :mod:`vlarl.rewards.carl`.
 * Events, at the end of the chunk unless said otherwise: ``drive/carl`` (CaRL's reward ``float32 [chunk]`` per control
-  step), and :func:`envs.driving.episode_events.episode_events`: ``drive/route_completion`` and ``drive/driving_score``
-  (0 to 100), ``drive/kilometres``, ``drive/comfort/<bound>`` (share of time) and per kind of infraction
-  ``drive/count/<kind>`` since the start.
+  step), ``drive/factors`` (``float32 [chunk, 5]``, what it was made of: ``FACTORS`` in
+  :mod:`envs.driving.scores.carl_reward`), ``drive/route_completion`` and ``drive/driving_score`` (0 to 100),
+  ``drive/kilometres``, ``drive/comfort/<bound>`` (share of time, :mod:`envs.driving.scores.comfort`), and per kind of
+  infraction ``drive/count/<kind>`` since the start.
 
 Example::
 
@@ -24,30 +29,20 @@ Example::
 from __future__ import annotations
 
 import dataclasses
-import functools
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from envs.driving import route_ahead
-from envs.driving.birds_eye import BirdsEye, View
-from envs.driving.birds_eye_picture import picture
-from envs.driving.carl_reward import CarlReward, CarlRewardSettings
-from envs.driving.episode_events import episode_events, route_ended, without_infraction
-from envs.driving.film import Film
-from envs.driving.lane_graph import LaneGraph
-from envs.driving.map_arrays import pack
-from envs.driving.map_compiler import load_map
-from envs.driving.map_generator import MAPS, shipped_map
-from envs.driving.records import EVENTS, Status
-from envs.driving.route_ahead import RouteAhead
-from envs.driving.route_tasks import RouteTask, draw_route
-from envs.driving.scenarios import scenario
-from envs.driving.vector_observation import VectorObservation
-from envs.driving.world import DrivingWorlds
+from envs.driving import measurements, route_ahead
+from envs.driving.episodes import ACTION_DIM, DriveBatch
+from envs.driving.maps.map_generator import MAPS, shipped_map
+from envs.driving.scores.carl_reward import CarlRewardSettings
+from envs.driving.shared import shared_map, shared_route
+from envs.driving.views.birds_eye import View
+from envs.driving.views.vector_observation import VectorObservation
+from envs.driving.world.world import DrivingWorlds
 from vlarl.env_protocol import (
     EnvError,
     EpisodeSpec,
@@ -56,16 +51,17 @@ from vlarl.env_protocol import (
     Outcome,
     StepResult,
     TaskInfo,
-    UInt8Image,
     UnknownTaskError,
     check_actions,
 )
-from vlarl.errors import unknown_name
+from vlarl.errors import ConfigError, unknown_name
 
-ACTION_DIM = 2
+__all__ = ["SUITES", "Drive", "DriveConfig", "shared_map", "shared_route"]
 NUM_INIT_STATES = 1000
 SUITES = {f"drive_{name}": name for name in MAPS}
 """Suite -> map of ours."""
+MIXED = "drive_maps"
+"""The suite of several maps."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +70,8 @@ class DriveConfig:
 
     map_file: str = ""
     """An OpenDRIVE file; its suite is ``drive_`` and its name in small letters. Empty: our maps by their suites."""
+    maps: tuple[str, ...] = tuple(MAPS)
+    """Maps of the suite ``drive_maps``: ours by name, or OpenDRIVE files."""
     routes: int = 8
     """Tasks per map."""
     route_metres: float = 300.0
@@ -81,13 +79,17 @@ class DriveConfig:
     horizon: int = 1200
     """Control steps of 0.1 s per episode."""
     difficulty: float = 0.3
-    """How full and how unruly the roads are, 0 to 1: see :func:`envs.driving.scenarios.scenario`."""
+    """How full and how unruly the roads are, 0 to 1: see :func:`envs.driving.world.scenarios.scenario`."""
     actors: int = 48
     """Room for so many vehicles and pedestrians, the ego included."""
     resolution: int = 64
     """Pixels per side of the picture from above; 0: no picture."""
     view_metres: float = 96.0
     """Metres per side of the picture."""
+    layers: int = 0
+    """Pixels per side of CaRL's ten-channel view, which then replaces the state's vectors; 0: none."""
+    layers_metres: float = 64.0
+    """Metres per side of that view."""
     vector: VectorObservation = field(default_factory=VectorObservation)
     """Sizes of the state's first part."""
     carl: CarlRewardSettings = field(default_factory=CarlRewardSettings)
@@ -97,11 +99,19 @@ class DriveConfig:
     every_frame: bool = False
     """Draw every control step, for videos."""
     film: bool = False
-    """Frames for videos are drawn for people (:mod:`envs.driving.film`), not as the policy sees them."""
+    """Frames for videos are drawn for people (:mod:`envs.driving.views.film`), not as the policy sees them."""
+
+    def __post_init__(self) -> None:
+        if self.layers % 8 or self.layers < 0:
+            raise ConfigError(f"env.layers is {self.layers}; expected a multiple of 8, or 0 for none")
 
     def make(self) -> Drive:
         """Build one slot."""
         return Drive(self)
+
+    def make_batch(self, slots: int, threads: int = 1) -> DriveBatch:
+        """Build slots that are stepped together."""
+        return DriveBatch(self, slots, threads)
 
     def warm_up(self, tasks: list[tuple[str, int]]) -> None:
         """Compile the maps of these tasks, and the kernels, before processes are forked."""
@@ -116,19 +126,38 @@ class DriveConfig:
         return {"env": "drive", **dataclasses.asdict(self)}
 
     def task_specs(self, suite: str) -> list[TaskInfo]:
-        """The routes of a map."""
-        path = self.map_path(suite)
+        """The routes of a map, or of all maps together."""
         return [
             TaskInfo(
                 suite=suite,
-                task=task,
-                name=f"{path.stem} route {task}",
+                task=number * self.routes + route,
+                name=f"{path.stem} route {route}",
                 instruction="Follow the route.",
                 num_init_states=NUM_INIT_STATES,
                 horizon=self.horizon,
             )
-            for task in range(self.routes)
+            for number, path in enumerate(self.map_paths(suite))
+            for route in range(self.routes)
         ]
+
+    def place(self, spec: EpisodeSpec) -> tuple[Path, int]:
+        """The map and the route of an episode.
+
+        Raises:
+            UnknownTaskError: no such suite, route or initial state.
+        """
+        paths = self.map_paths(spec.suite)
+        counts = (("task", spec.task, len(paths) * self.routes), ("state", spec.init_state, NUM_INIT_STATES))
+        for what, number, count in counts:
+            if not 0 <= number < count:
+                raise UnknownTaskError(f"suite {spec.suite!r} has no {what} {number}; it has 0 to {count - 1}")
+        return paths[spec.task // self.routes], spec.task % self.routes
+
+    def map_paths(self, suite: str) -> list[Path]:
+        """The files of a suite's maps."""
+        if suite != MIXED:
+            return [self.map_path(suite)]
+        return [Path(name) if name.endswith(".xodr") else shipped_map(name) for name in self.maps]
 
     def map_path(self, suite: str) -> Path:
         """The file of a suite's map.
@@ -143,12 +172,12 @@ class DriveConfig:
             return Path(self.map_file)
         if suite not in SUITES:
             hint = "--env.map-file takes any OpenDRIVE file, to be played as drive_<its name>."
-            raise UnknownTaskError(unknown_name("suite", suite, SUITES, hint))
+            raise UnknownTaskError(unknown_name("suite", suite, [*SUITES, MIXED], hint))
         return shipped_map(SUITES[suite])
 
     def state_size(self) -> int:
         """Numbers in ``Observation.state``."""
-        return self.vector.length + route_ahead.LENGTH
+        return measurements.LENGTH if self.layers else self.vector.length + route_ahead.LENGTH
 
     def spaces(self) -> dict[str, Any]:
         """Sizes for a fresh policy."""
@@ -159,36 +188,9 @@ class DriveConfig:
         size = self.resolution
         return View(size=size, pixels_per_metre=size / self.view_metres, from_bottom=size / 4.0)
 
-
-@functools.lru_cache(maxsize=8)
-def shared_map(path: Path) -> LaneGraph:
-    """The compiled map; slots of one process share it."""
-    return load_map(path)
-
-
-@functools.lru_cache(maxsize=8)
-def shared_drawer(path: Path, view: View) -> BirdsEye:
-    """The static layers of a map at one scale; slots of one process share them."""
-    return BirdsEye(shared_map(path), view)
-
-
-@functools.lru_cache(maxsize=256)
-def shared_route(path: Path, number: int, metres: float) -> RouteTask:
-    """A route of a map."""
-    return draw_route(pack(shared_map(path)), number, metres)
-
-
-class _Played:
-    """A world of one map with everything that looks at it."""
-
-    def __init__(self, config: DriveConfig, path: Path) -> None:
-        metres = int(config.route_metres) + 2
-        self.path = path
-        self.worlds = DrivingWorlds(shared_map(path), worlds=1, actors=config.actors, route_metres=metres)
-        self.ahead = RouteAhead(self.worlds)
-        self.reward = CarlReward(self.worlds, config.carl)
-        self.drawer = shared_drawer(path, config.view()) if config.resolution else None
-        self.film = Film(self.worlds) if config.film and config.every_frame else None
+    def layers_view(self) -> View:
+        """What the ten-channel view shows: three quarters of it lie ahead of the ego."""
+        return View(size=self.layers, pixels_per_metre=self.layers / self.layers_metres, from_bottom=self.layers / 4.0)
 
 
 class Drive:
@@ -197,9 +199,7 @@ class Drive:
     def __init__(self, config: DriveConfig) -> None:
         self.config = config
         self.outcome = Outcome.FAILURE
-        self._played: _Played | None = None
-        self._instruction = ""
-        self._steps = 0
+        self._batch = DriveBatch(config, 1)
 
     def reset(self, spec: EpisodeSpec) -> Observation:
         """Start on the route ``spec.task`` with traffic of the seed ``spec.init_state``.
@@ -208,101 +208,37 @@ class Drive:
             UnknownTaskError: no such suite, route or initial state.
             EnvError: the start is not possible.
         """
-        config, path = self.config, self.config.map_path(spec.suite)
-        for what, number, count in (("task", spec.task, config.routes), ("state", spec.init_state, NUM_INIT_STATES)):
-            if not 0 <= number < count:
-                raise UnknownTaskError(f"suite {spec.suite!r} has no {what} {number}; it has 0 to {count - 1}")
-        if self._played is None or self._played.path != path:
-            self._played = _Played(config, path)
-        played, route = self._played, shared_route(path, spec.task, config.route_metres)
-        others = scenario(spec.init_state, config.difficulty, config.actors)
-        way = {"route": route.lanes, "first_arc": route.first_arc, "last_arc": route.last_arc}
-        start = dataclasses.replace(others, **way)
         self.outcome = Outcome.ERROR  # stands if the start is not possible
-        played.worlds.reset({0: start})
-        self._check_world(played)
-        played.reward.reset([0])
-        if played.film is not None:
-            played.film.reset()
-        self._steps, self._instruction, self.outcome = 0, spec.instruction, Outcome.RUNNING
-        return self._observe(played, self._draw(played))
+        observation = self._ask(spec)
+        assert isinstance(observation, Observation)
+        self.outcome = Outcome.RUNNING
+        return observation
 
     def step_chunk(self, actions: Float32Array) -> StepResult:
         """Run up to ``actions [chunk, 2]`` control steps; the picture is drawn at the last of them."""
         actions = check_actions(actions, ACTION_DIM)
-        played = self._played
-        if played is None or self.outcome.has_ended:
+        if self.outcome.has_ended:
             raise EnvError("step_chunk without a running episode; call reset(spec) first")
-        executed = np.zeros(len(actions), dtype=np.bool_)
-        carl = np.zeros(len(actions), dtype=np.float32)
-        frames, started = [], time.process_time()
-        for index, action in enumerate(actions):
-            played.worlds.step(action[None])
-            self._check_world(played)
-            values, terminated, _ = played.reward.score()
-            executed[index], carl[index] = True, values[0]
-            self._steps += 1
-            self.outcome = self._judge(played, bool(terminated[0]))
-            if self.config.every_frame:
-                frames.append(self._frame(played))
-            if self.outcome.has_ended:
-                break
-        simulated = time.process_time()
-        images = frames[-1] if frames and played.film is None else self._draw(played)
-        events = {
-            "drive/carl": carl,
-            **episode_events(played.worlds, played.reward.comfort),
-            "seconds/simulate": simulated - started,
-        }
-        return StepResult(
-            observation=self._observe(played, images),
-            executed=executed,
-            reward=np.zeros(len(actions), dtype=np.float32),
-            outcome=self.outcome,
-            events=events | {"seconds/render": time.process_time() - simulated},
-            frames=tuple(frames),
-        )
+        self.outcome = Outcome.ERROR  # stands if the world fails
+        result = self._ask(actions)
+        assert isinstance(result, StepResult)
+        self.outcome = result.outcome
+        return result
 
     def close(self) -> None:
         """Free the world; compiled maps stay with the process."""
-        self._played, self.outcome = None, Outcome.FAILURE
+        self._batch.close()
+        self.outcome = Outcome.FAILURE
 
     @property
     def worlds(self) -> DrivingWorlds:
         """The batch of one world that is played (for tests and videos)."""
-        if self._played is None:
-            raise EnvError("no episode was started; call reset(spec) first")
-        return self._played.worlds
+        if 0 not in self._batch.playing:
+            raise EnvError("no episode is running; call reset(spec) first")
+        return self._batch.playing[0].worlds
 
-    def _judge(self, played: _Played, terminated: bool) -> Outcome:
-        if route_ended(played.worlds) if self.config.leaderboard else terminated:
-            return Outcome.FAILURE
-        if played.worlds.worlds["counts"][0, EVENTS.index("route_completed")] > 0:
-            return Outcome.SUCCESS if without_infraction(played.worlds) else Outcome.FAILURE
-        return Outcome.TRUNCATED if self._steps >= self.config.horizon else Outcome.RUNNING
-
-    def _check_world(self, played: _Played) -> None:
-        if played.worlds.worlds["status"][0] != Status.RUNNING:
-            self.outcome = Outcome.ERROR
-            raise EnvError(played.worlds.errors[0])
-
-    def _frame(self, played: _Played) -> dict[str, UInt8Image]:
-        if played.film is None:
-            return self._draw(played)
-        played.film.look()
-        return {"film": played.film.draw(self.outcome.value if self.outcome.has_ended else "")}
-
-    def _draw(self, played: _Played) -> dict[str, UInt8Image]:
-        if played.drawer is None:
-            return {}
-        layers = played.drawer.render(played.worlds)[0]
-        return {"birds_eye": picture(layers, played.worlds.actors[0, 0], played.drawer.view)}
-
-    def _observe(self, played: _Played, images: dict[str, UInt8Image]) -> Observation:
-        vector = self.config.vector.observe(played.worlds)[0]
-        return Observation(
-            images=images,
-            state=np.concatenate([vector, played.ahead.observe()[0]]),
-            instruction=self._instruction,
-            time=self._steps * played.worlds.settings.control_seconds,
-        )
+    def _ask(self, request: EpisodeSpec | Float32Array) -> Observation | StepResult:
+        answer = self._batch.answer({0: request})[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer

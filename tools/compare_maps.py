@@ -19,11 +19,11 @@ from typing import Any
 
 import numpy as np
 
-from envs.driving.lane_graph import Floats64, LaneGraph
-from envs.driving.lane_sampling import is_sliver, stretches
-from envs.driving.map_compiler import compile_map
-from envs.driving.opendrive import parse_opendrive
-from envs.driving.opendrive_types import OpenDrive
+from envs.driving.maps.lane_graph import Floats64, LaneGraph
+from envs.driving.maps.lane_sampling import is_sliver, stretches
+from envs.driving.maps.map_compiler import compile_map
+from envs.driving.maps.opendrive import parse_opendrive
+from envs.driving.maps.opendrive_types import OpenDrive
 from vlarl.errors import MissingExtraError
 
 Key = tuple[int, int, int]

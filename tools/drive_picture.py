@@ -16,12 +16,12 @@ import tyro
 from numpy.typing import NDArray
 from PIL import Image
 
-from envs.driving.birds_eye import BirdsEye
-from envs.driving.map_compiler import load_map
-from envs.driving.map_generator import shipped_map
-from envs.driving.route_driver import RouteDriver
-from envs.driving.scenarios import scenario
-from envs.driving.world import DrivingWorlds
+from envs.driving.maps.map_compiler import load_map
+from envs.driving.maps.map_generator import shipped_map
+from envs.driving.views.birds_eye import BirdsEye
+from envs.driving.world.route_driver import RouteDriver
+from envs.driving.world.scenarios import scenario
+from envs.driving.world.world import DrivingWorlds
 from vlarl.cli import plain_description
 
 COLOURS = (

@@ -66,7 +66,7 @@ def group_gradient(policy: TorchPolicy, group: RolloutBatch, parameters: list[to
     assert group.advantages is not None
     taken, mask = group.decision_mask, group.token_mask.float()
     weights = (mask / mask.sum((1, 2, 3), keepdim=True).clamp(min=1) / len(group) * group.advantages)[taken]
-    inputs, tokens = {name: value[taken] for name, value in group.inputs.items()}, group.tokens[taken]
+    inputs, tokens = group.inputs, group.tokens[taken]
     total = torch.zeros(sum(p.numel() for p in parameters))
     for start in range(0, len(tokens), MICROBATCH):
         piece = slice(start, start + MICROBATCH)

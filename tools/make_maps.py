@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from envs.driving.map_generator import make_maps
+from envs.driving.maps.map_generator import make_maps
 
 
 def main() -> None:

@@ -64,6 +64,7 @@ class Collector:
         self.vec_env = vec_env
         self.max_error_fraction = max_error_fraction
         self.stats = CollectionStats()
+        self._keep_inputs = True
 
     def collect(
         self,
@@ -72,10 +73,13 @@ class Collector:
         *,
         on_episode: Callable[[Trajectory], None] | None = None,
         annealing: Callable[[int], float] | None = None,
+        keep_inputs: bool = True,
     ) -> list[Trajectory]:
         """Play every spec once and return the trajectories in the order of ``specs``.
 
-        ``annealing`` gives the temperature of an episode's n-th decision, in place of ``decoding``'s.
+        ``annealing`` gives the temperature of an episode's n-th decision, in place of ``decoding``'s. Without
+        ``keep_inputs`` the trajectories forget all observations but the last, and the policy's inputs: what is only
+        counted needs no memory for pictures.
 
         Raises:
             SimulatorErrorRateError: see ``max_error_fraction``.
@@ -85,6 +89,7 @@ class Collector:
         playing: dict[int, _Episode] = {}
         started = time.perf_counter()
         self.stats = CollectionStats()
+        self._keep_inputs = keep_inputs
         for slot in range(self.vec_env.num_slots):
             self._start_next(slot, waiting, playing)
         ready: list[int] = []
@@ -146,6 +151,8 @@ class Collector:
         self.stats.steps += int(result.executed.sum())
         if result.outcome is Outcome.RUNNING:
             assert result.observation is not None  # only errors have none
+            if not self._keep_inputs:
+                trajectory.observations.clear()
             trajectory.observations.append(result.observation)
 
     def _decide(self, ready: list[int], playing: dict[int, _Episode], decoding: Decoding) -> None:
@@ -162,7 +169,7 @@ class Collector:
         self.stats.policy_cpu_seconds += time.process_time() - busy
         self.stats.decisions += len(outputs)
         for slot, episode, output in zip(ready, episodes, outputs, strict=True):
-            episode.trajectory.outputs.append(output)
+            episode.trajectory.outputs.append(output if self._keep_inputs else replace(output, inputs={}))
             self.vec_env.step_chunk(slot, output.actions)
 
     def _check_errors(self, finished: dict[int, Trajectory]) -> None:

@@ -39,7 +39,7 @@ class RolloutConfig:
     curriculum: CurriculumConfig = field(default_factory=CurriculumConfig)
     """Prefer starts that are solved half of the time."""
     workers: int = 2
-    """Simulator processes; 0: simulate in this one, for environments that take microseconds."""
+    """Simulator processes; 0: simulate in this one, for environments that take microseconds or step slots together."""
     slots: int = 16
     """Episodes in flight."""
     watchdog_seconds: float = 180.0
@@ -64,6 +64,12 @@ class EvaluationConfig:
     every: int = 0
     """Iterations between evaluations during training; 0: only before and after."""
     episodes_per_task: int = 80
+    tasks: tuple[int, ...] = ()
+    """Task indices that are evaluated; empty: those that are trained on."""
+    suites: tuple[str, ...] = ()
+    """Further suites of the same environment, evaluated in files of their own."""
+    suite_tasks: tuple[int, ...] = ()
+    """Task indices evaluated of each further suite; empty: all."""
     decodings: tuple[Decoding, ...] = (Decoding(mode="sample", temperature=1.0), Decoding(mode="greedy"))
     """The first one is the headline; the others are reported beside it."""
     seed: int = 20_000

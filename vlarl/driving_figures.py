@@ -1,8 +1,8 @@
 """Driving score, route completion, infractions per kilometre and comfort of episodes played in ``envs/drive.py``.
 
 The driving score is leaderboard 2.0's: route completion x the product of a penalty per infraction (computed by
-``envs/driving/scores.py``). Scores of this world are not comparable with CARLA's own.
-Comfort is the share of time within nuPlan's bounds (``envs/driving/comfort.py``).
+``envs/driving/scores/scores.py``). Scores of this world are not comparable with CARLA's own.
+Comfort is the share of time within nuPlan's bounds (``envs/driving/scores/comfort.py``).
 """
 
 from __future__ import annotations
@@ -92,3 +92,12 @@ def infraction_lines(figures: Mapping[str, Any]) -> Iterator[str]:
 def _with_interval(figures: Mapping[str, Any], name: str, factor: float = 1.0) -> str:
     low, high = (factor * bound for bound in figures[f"{name}_ci95"])
     return f"{factor * figures[name]:.1f} ({low:.0f}-{high:.0f})"
+
+
+def driving_metrics(trajectories: Sequence[Trajectory]) -> dict[str, float]:
+    """``driving_figures`` as flat metrics: ``driving_score``, ``comfort``, ``infractions_per_km/<kind>``, ...."""
+    figures = driving_figures(trajectories).get("driving")
+    if figures is None:
+        return {}
+    rates = {f"infractions_per_km/{kind}": rate for kind, rate in figures["infractions_per_km"].items()}
+    return {name: figures[name] for name in MEANS} | rates

@@ -71,7 +71,7 @@ class Observation:
     """What a policy sees at a decision."""
 
     images: Mapping[str, UInt8Image]
-    """Camera name -> ``uint8 [H, W, 3]``, upright (row 0 is the top of the scene)."""
+    """Camera name -> ``uint8 [H, W, 3]``, upright (row 0 is the top of the scene); more channels where documented."""
     state: Float32Array
     """Proprioception ``float32 [S]`` in the units the environment documents."""
     instruction: str
@@ -116,6 +116,27 @@ class Env(Protocol):
         ...
 
 
+class EnvBatch(Protocol):
+    """Slots of a simulator that steps them together, by array operations."""
+
+    def answer(
+        self, requests: Mapping[int, EpisodeSpec | Float32Array]
+    ) -> dict[int, Observation | StepResult | Exception]:
+        """Start the episodes and run the chunks ``[chunk, action_dim]`` that slots are asked for.
+
+        What goes wrong in a slot is its answer. The others neither notice nor move on unless they are asked to.
+        """
+        ...
+
+    def abandon(self, slot: int) -> None:
+        """Drop a slot's episode."""
+        ...
+
+    def close(self) -> None:
+        """Free what the slots hold; calling it twice is allowed."""
+        ...
+
+
 class EnvConfig(Protocol):
     """A frozen dataclass that describes an environment and builds its slots; travels to worker processes."""
 
@@ -133,6 +154,14 @@ class EnvConfig(Protocol):
 
     def task_specs(self, suite: str) -> list[TaskInfo]:
         """The tasks of a suite, cheaply: no simulator is built."""
+        ...
+
+
+class BatchEnvConfig(EnvConfig, Protocol):
+    """An environment whose slots can also be stepped together."""
+
+    def make_batch(self, slots: int, threads: int) -> EnvBatch:
+        """Build ``slots`` slots; ``threads`` does not change results."""
         ...
 
 

@@ -51,7 +51,7 @@ def evaluate(
     specs = evaluation_specs(tasks, split=split, episodes_per_task=episodes_per_task, seed=seed)
     if instructions:
         specs = [replace(spec, instruction=instructions.get(spec.task, spec.instruction)) for spec in specs]
-    trajectories = collector.collect(specs, decoding, on_episode=on_episode)
+    trajectories = collector.collect(specs, decoding, on_episode=on_episode, keep_inputs=False)
     protocol = {
         **env_protocol,
         "policy": policy_name,

@@ -214,7 +214,7 @@ class Learner:
                 order = stream("minibatches", seed, iteration, epoch).permutation(len(batch))
                 count = max(1, round(len(batch) / self.config.minibatch_trajectories))
                 for part in torch.tensor_split(torch.from_numpy(order), count):
-                    sums, grad_norm = self._step(batch.select(part), pool)
+                    sums, grad_norm = self._step(batch, part, pool)
                     if steps == 0:  # nothing has been updated yet: every ratio must be 1
                         metrics["ratio_before_update"] = sums["ratio"] / sums["tokens"]
                     steps += 1
@@ -222,7 +222,7 @@ class Learner:
                     for name, value in sums.items():
                         totals[name] = totals.get(name, 0.0) + value
         if hasattr(self.policy, "learn_moments") and len(batch):
-            self.policy.learn_moments({name: value[batch.decision_mask] for name, value in batch.inputs.items()})
+            self.policy.learn_moments(batch.inputs)
         if steps:
             tokens = totals.pop("tokens")
             metrics |= {name: value / tokens for name, value in totals.items()}
@@ -236,9 +236,10 @@ class Learner:
         metrics["cpu_seconds/update"] = time.process_time() - cpu
         return metrics
 
-    def _step(self, minibatch: RolloutBatch, pool: ThreadPoolExecutor) -> tuple[dict[str, float], float]:
-        """One optimiser step; returns diagnostic sums and the gradient's norm before clipping."""
-        decisions = Decisions.of(minibatch, self.objective.token_weights(minibatch))
+    def _step(self, batch: RolloutBatch, part: Tensor, pool: ThreadPoolExecutor) -> tuple[dict[str, float], float]:
+        """One optimiser step on some trajectories; returns diagnostic sums and the gradient's norm before clipping."""
+        minibatch = batch.select_without_inputs(part)
+        decisions = Decisions.of(minibatch, self.objective.token_weights(minibatch), batch.places(part))
         tokens, temperature = minibatch.tokens[minibatch.decision_mask], minibatch.decision_temperatures()
         size = self.config.microbatch_decisions
         pieces = [slice(start, start + size) for start in range(0, len(decisions), size)]
@@ -291,7 +292,7 @@ class Learner:
 
         parts = list(pool.map(look, pieces))
         leaves = [torch.cat(column).requires_grad_() for column in zip(*parts, strict=True)]
-        output = self.objective.loss(leaves[0], leaves[1], decisions)
+        output = self.objective.loss(leaves[0], leaves[1], decisions[:])
         gradients = torch.autograd.grad(output.loss, [*leaves, *self.parameters], allow_unused=True)
         if gradients[0] is None and gradients[1] is None:
             pieces.clear()  # the loss knows the policy not at all: a critic is warmed up

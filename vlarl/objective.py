@@ -30,13 +30,15 @@ class Decisions:
     rows: Tensor
     """``int64 [N]``: which trajectory of the mini-batch a decision belongs to."""
     inputs: dict[str, Tensor]
-    """Each ``[N, ...]``: inputs of ``Policy.evaluate``."""
+    """Each ``[N, ...]``: inputs of ``Policy.evaluate``; with ``places`` more than these, of which they are a choice."""
     columns: dict[str, Tensor]
     """Each ``[N, ...]``: ``RolloutBatch.columns``."""
+    places: Tensor | None = None
+    """``int64 [N]``: which rows of ``inputs`` are meant; a slice holds its own alone, so that only they are copied."""
 
     @classmethod
-    def of(cls, batch: RolloutBatch, weights: Tensor) -> Decisions:
-        """Every decision of ``batch`` that took place, trajectory by trajectory."""
+    def of(cls, batch: RolloutBatch, weights: Tensor, places: Tensor | None = None) -> Decisions:
+        """Every decision of ``batch`` that took place, trajectory by trajectory; ``places`` as the attribute."""
         assert batch.advantages is not None
         valid = batch.decision_mask
         return cls(
@@ -45,21 +47,23 @@ class Decisions:
             mask=batch.token_mask[valid],
             weights=weights[valid],
             rows=valid.nonzero()[:, 0],
-            inputs={name: value[valid] for name, value in batch.inputs.items()},
+            inputs=batch.inputs,
             columns={name: value[valid] for name, value in batch.columns.items()},
+            places=places,
         )
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitem__(self, piece: slice) -> Decisions:
+        chosen = piece if self.places is None else self.places[piece]
         return Decisions(
             self.old_log_probs[piece],
             self.advantages[piece],
             self.mask[piece],
             self.weights[piece],
             self.rows[piece],
-            {name: value[piece] for name, value in self.inputs.items()},
+            {name: value[chosen] for name, value in self.inputs.items()},
             {name: value[piece] for name, value in self.columns.items()},
         )
 

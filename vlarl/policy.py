@@ -124,6 +124,12 @@ class TorchPolicy(Policy, Protocol):
         ...
 
 
+def fitted(env: EnvConfig, policy: Policy) -> EnvConfig:
+    """``env`` with the observations that ``policy`` was trained on, where it names them (``fit_env``)."""
+    fit = getattr(policy, "fit_env", None)
+    return env if fit is None else fit(env)
+
+
 def load_policy(
     source: str | Path, *, seed: int = 0, env: EnvConfig | None = None, load: LoadConfig = DEFAULT_LOAD
 ) -> TorchPolicy:

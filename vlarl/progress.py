@@ -83,6 +83,9 @@ class Display:
         parts = [f"iteration {number}/{self.iterations}"]
         for name, text in (
             ("success", "success {:.2f}"),
+            ("driving_score", "driving score {:.1f}"),
+            ("route_completion", "completion {:.0f} %"),
+            ("reward", "reward {:.2f}"),
             ("groups_kept", "groups kept {:.0f}"),
             ("approx_kl", "kl {:.4f}"),
             ("clipfrac", "clipped {:.3f}"),

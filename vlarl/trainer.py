@@ -22,12 +22,13 @@ from vlarl.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
 from vlarl.collector import Collector, add_final_inputs
 from vlarl.config import TrainConfig
 from vlarl.curriculum import Curriculum
-from vlarl.env_protocol import EpisodeSpec, Outcome, TaskInfo
+from vlarl.driving_figures import driving_metrics
+from vlarl.env_protocol import EnvConfig, EpisodeSpec, Outcome, TaskInfo
 from vlarl.errors import ConfigError
 from vlarl.evaluate import evaluate
 from vlarl.files import read_json
 from vlarl.learner import make_learner
-from vlarl.local_slots import LocalSlots
+from vlarl.make_slots import Slots, make_slots
 from vlarl.policy import Decoding, TorchPolicy
 from vlarl.progress import Display
 from vlarl.report import write_report
@@ -39,21 +40,27 @@ from vlarl.specs import training_groups
 from vlarl.tracking import make_tracker
 from vlarl.types import Trajectory, stack_trajectories
 from vlarl.videos import filming, write_episode
-from vlarl.worker_pool import WorkerPool
 
 
-def select_tasks(config: TrainConfig) -> list[TaskInfo]:
-    """The tasks of a run, in the config's order.
+def select_tasks(env: EnvConfig, suite: str, indices: Sequence[int]) -> list[TaskInfo]:
+    """The tasks of a suite with these indices, in this order; all of them for none.
 
     Raises:
         ConfigError: a task index that the suite does not have.
     """
-    tasks = config.env.task_specs(config.suite)
+    tasks = env.task_specs(suite)
     by_index = {task.task: task for task in tasks}
-    missing = [index for index in config.tasks if index not in by_index]
+    missing = [index for index in indices if index not in by_index]
     if missing:
-        raise ConfigError(f"suite '{config.suite}' has tasks {min(by_index)}..{max(by_index)}; asked for {missing}")
-    return [by_index[index] for index in config.tasks] if config.tasks else tasks
+        raise ConfigError(f"suite '{suite}' has tasks {min(by_index)}..{max(by_index)}; asked for {missing}")
+    return [by_index[index] for index in indices] if indices else tasks
+
+
+def evaluated_tasks(config: TrainConfig) -> dict[str, list[TaskInfo]]:
+    """What a result's file name adds -> the tasks it is about; the run's own suite comes first and adds nothing."""
+    plan = config.evaluation
+    found = {"": select_tasks(config.env, config.suite, plan.tasks or config.tasks)}
+    return found | {f"_{suite}": select_tasks(config.env, suite, plan.suite_tasks) for suite in plan.suites}
 
 
 class Trainer:
@@ -74,7 +81,8 @@ class Trainer:
         self.policy = policy
         self.folder = folder
         self.display = display
-        self.tasks = select_tasks(config)
+        self.tasks = select_tasks(config.env, config.suite, config.tasks)
+        self.evaluated = evaluated_tasks(config)
         self.command = shlex.join(["vlarl", *sys.argv[1:]])
         self.rewards = [term.build() for term in config.rewards]
         self.learner = make_learner(policy, config.objective, config.learner)
@@ -117,7 +125,7 @@ class Trainer:
             shutil.copyfile(self.config.imitation_reference, self.folder / "imitation.json")
         write_report(self.folder)
 
-    def _train_iteration(self, runner: LocalRunner, pool: WorkerPool | LocalSlots) -> dict[str, float]:
+    def _train_iteration(self, runner: LocalRunner, pool: Slots) -> dict[str, float]:
         """Draw, collect, score, prepare, update; returns everything worth logging."""
         started, main_cpu, worker_cpu = time.perf_counter(), time.process_time(), pool.cpu_seconds
         trajectories, metrics = self._collect(runner)
@@ -126,6 +134,7 @@ class Trainer:
             reward_started = time.perf_counter()
             score_all(self.rewards, usable)
             metrics["seconds/reward"] = time.perf_counter() - reward_started
+            metrics["reward"] = sum(t.total_reward() for t in usable) / len(usable)
             if self.learner.bootstraps:
                 add_final_inputs(self.policy, usable, Decoding(temperature=self.config.rollout.temperature))
             batch = stack_trajectories(usable, annealed=self.annealing is not None)
@@ -183,6 +192,7 @@ class Trainer:
         if scored:
             metrics["success"] = len(wins) / len(scored)
             metrics["return"] = sum(t.env_return for t in scored) / len(scored)
+            metrics |= driving_metrics(scored)
         if wins:
             metrics["success_steps"] = sum(t.num_steps for t in wins) / len(wins)
         if rollout.curriculum.enabled:
@@ -224,28 +234,30 @@ class Trainer:
         return sum(scored) / max(len(scored), 1)
 
     def _evaluate(self, collector: Collector, when: str, suffix: str = "", env: Any = None) -> None:
-        """Write ``eval_<when>[_<decoding>].json``, one per decoding; those already there are kept."""
+        """Write ``eval_<when>[_<decoding>][_<suite>].json``, one per decoding and suite; those there are kept."""
         plan = self.config.evaluation
         for index, decoding in enumerate(plan.decodings if env is None else plan.decodings[:1]):
-            name = f"eval_{when}{'' if index == 0 else '_' + decoding.label}{suffix}.json"
-            if (self.folder / name).exists():
-                continue
-            self.display.phase(f"evaluation {when}, {decoding.label}{suffix}", plan.episodes_per_task * len(self.tasks))
-            result = evaluate(
-                collector,
-                self.tasks,
-                split=self.config.split,
-                episodes_per_task=plan.episodes_per_task,
-                decoding=decoding,
-                seed=plan.seed,
-                command=self.command,
-                env_protocol=(env or self.config.env).protocol(),
-                policy_name=display_path(self.config.policy if when == "before" else self.folder / "policy"),
-                on_episode=self.display.episode,
-            )
-            result |= {"train_seconds": self.train_seconds, "iteration": self.iteration}
-            write_result(self.folder / name, result)
-            self.display.result(name, result)
+            for place, tasks in self.evaluated.items():
+                name = f"eval_{when}{'' if index == 0 else '_' + decoding.label}{place}{suffix}.json"
+                if (self.folder / name).exists():
+                    continue
+                what = f"evaluation {when}, {decoding.label}{place.replace('_', ' ')}{suffix}"
+                self.display.phase(what, plan.episodes_per_task * len(tasks))
+                result = evaluate(
+                    collector,
+                    tasks,
+                    split=self.config.split,
+                    episodes_per_task=plan.episodes_per_task,
+                    decoding=decoding,
+                    seed=plan.seed,
+                    command=self.command,
+                    env_protocol=(env or self.config.env).protocol(),
+                    policy_name=display_path(self.config.policy if when == "before" else self.folder / "policy"),
+                    on_episode=self.display.episode,
+                )
+                result |= {"train_seconds": self.train_seconds, "iteration": self.iteration}
+                write_result(self.folder / name, result)
+                self.display.result(name, result)
 
     def _evaluate_reference(self) -> None:
         """The trained policy on stock pixels, where training used faster ones; the first decoding only."""
@@ -268,16 +280,14 @@ class Trainer:
         for name, episode in zip(specs, episodes, strict=True):
             write_episode(self.folder / "videos" / f"{name}.mp4", episode)
 
-    def _pool(self, env: Any, *, workers: int | None = None, slots: int | None = None) -> WorkerPool | LocalSlots:
+    def _pool(self, env: Any, *, workers: int | None = None, slots: int | None = None) -> Slots:
         rollout = self.config.rollout
-        tasks = [(task.suite, task.task) for task in self.tasks]
-        if not rollout.workers:
-            return LocalSlots(env, tasks=tasks, num_slots=slots or rollout.slots)
-        return WorkerPool(
+        return make_slots(
             env,
-            tasks=tasks,
-            workers=workers or rollout.workers,
-            num_slots=slots or rollout.slots,
+            [(task.suite, task.task) for task in self.tasks],
+            workers=rollout.workers and (workers or rollout.workers),
+            slots=slots or rollout.slots,
+            threads=self.config.learner.threads,
             watchdog_seconds=rollout.watchdog_seconds,
         )
 
@@ -306,7 +316,7 @@ class Trainer:
         self.train_seconds = float(meta["train_seconds"])
         self.curriculum.load(meta.get("curriculum", []))
 
-    def _peak_memory_gb(self, pool: WorkerPool | LocalSlots) -> float:
+    def _peak_memory_gb(self, pool: Slots) -> float:
         """Peak resident memory of this process plus the private memory of the workers now [GB]."""
         own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         return (own + pool.memory_bytes()) / 1e9

@@ -99,7 +99,8 @@ class RolloutBatch:
     token_mask: Tensor
     """``bool [B, D, C, T]``"""
     inputs: dict[str, Tensor]
-    """Each ``[B, D, ...]``, zero where padded."""
+    """Each ``[N, ...]``, a row for each of the N decisions that took place, trajectory by trajectory: inputs can be
+    images, and padding them to the longest episode would multiply them."""
     decision_mask: Tensor
     """``bool [B, D]``: the decision took place."""
     returns: Tensor
@@ -130,8 +131,28 @@ class RolloutBatch:
 
     def select(self, rows: Tensor | Sequence[int]) -> RolloutBatch:
         """The sub-batch of these trajectories, in this order."""
+        chosen = self.select_without_inputs(rows)
+        index = torch.as_tensor(rows, dtype=torch.int64)
+        if not torch.equal(index, torch.arange(len(self))):
+            places = self.places(index)
+            chosen.inputs = {name: value[places] for name, value in self.inputs.items()}
+        return chosen
+
+    def select_without_inputs(self, rows: Tensor | Sequence[int]) -> RolloutBatch:
+        """As ``select``, but the inputs stay those of the whole batch: ``places(rows)`` says which belong to it."""
         index = torch.as_tensor(rows, dtype=torch.int64)
         return self._map(lambda value: value[index])
+
+    def places(self, rows: Tensor) -> Tensor:
+        """``int64 [M]``: the rows of ``inputs`` that hold the M decisions of these trajectories."""
+        numbers = self.padded(torch.arange(int(self.decision_mask.sum())))
+        return numbers[rows][self.decision_mask[rows]]
+
+    def padded(self, values: Tensor) -> Tensor:
+        """``values [N, ...]`` of the decisions that took place as ``[B, D, ...]``, zero elsewhere."""
+        rows = values.new_zeros(*self.decision_mask.shape, *values.shape[1:])
+        rows[self.decision_mask] = values
+        return rows
 
     def decision_temperatures(self) -> Callable[[slice], float | Tensor]:
         """What ``Policy.evaluate`` takes for a slice of the decisions that took place: a number or ``[N, 1, 1, 1]``."""
@@ -156,12 +177,13 @@ class RolloutBatch:
         return parts
 
     def _map(self, change: Callable[[Tensor], Tensor]) -> RolloutBatch:
+        """Change all tensors but the inputs."""
         changed: dict[str, Any] = {}
         for item in fields(self):
             value = getattr(self, item.name)
             if isinstance(value, Tensor):
                 value = change(value)
-            elif isinstance(value, dict):
+            elif isinstance(value, dict) and item.name != "inputs":
                 value = {name: change(entry) for name, entry in value.items()}
             changed[item.name] = value
         return RolloutBatch(**changed)
@@ -194,7 +216,7 @@ def stack_trajectories(trajectories: Sequence[Trajectory], *, annealed: bool = F
         tokens=torch.zeros(rows, depth, chunk, width, dtype=torch.float32 if real else torch.int64),
         old_log_probs=torch.zeros(rows, depth, chunk, width),
         token_mask=torch.zeros(rows, depth, chunk, width, dtype=torch.bool),
-        inputs={k: torch.zeros(rows, depth, *v.shape, dtype=v.dtype) for k, v in first.inputs.items()},
+        inputs={k: torch.stack([o.inputs[k] for t in trajectories for o in t.outputs]) for k in first.inputs},
         decision_mask=torch.zeros(rows, depth, dtype=torch.bool),
         returns=torch.tensor([t.total_reward() for t in trajectories], dtype=torch.float32),
         succeeded=torch.tensor([t.succeeded for t in trajectories], dtype=torch.bool),
@@ -221,8 +243,6 @@ def stack_trajectories(trajectories: Sequence[Trajectory], *, annealed: bool = F
             batch.rewards[row, :n] = torch.from_numpy(np.sum(list(trajectory.rewards.values()), axis=0))
         executed = torch.from_numpy(np.stack(trajectory.executed))
         batch.token_mask[row, :n] = executed[:, :, None].expand(-1, -1, width)
-        for name, value in batch.inputs.items():
-            value[row, :n] = torch.stack([o.inputs[name] for o in trajectory.outputs])
     return batch
 
 

@@ -1,4 +1,4 @@
-"""Slots of an environment, stepped asynchronously in worker processes."""
+"""Slots of an environment, stepped in worker processes, one by one in this process, or together in it."""
 
 from __future__ import annotations
 

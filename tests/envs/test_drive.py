@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from envs.drive import SUITES, DriveConfig, shared_map, shared_route
-from envs.driving.map_arrays import pack
-from envs.driving.map_generator import shipped_map
-from envs.driving.records import Kind
-from envs.driving.route_driver import RouteDriver
-from envs.driving.start import Spawn
+from envs.driving.maps.map_arrays import pack
+from envs.driving.maps.map_generator import shipped_map
+from envs.driving.world.records import Kind
+from envs.driving.world.route_driver import RouteDriver
+from envs.driving.world.start import Spawn
 from vlarl.env_protocol import ActionError, EnvError, EpisodeSpec, Outcome, UnknownTaskError
 
 SMALL = DriveConfig(route_metres=60.0, horizon=400, actors=12, resolution=32)
@@ -67,6 +67,8 @@ def test_a_completed_route_is_success_and_its_rewards_sum_to_the_score():
     assert results[-1].outcome is Outcome.SUCCESS
     assert last["drive/route_completion"] == last["drive/driving_score"] == 100.0
     assert sum(result.events["drive/carl"].sum() for result in results) == pytest.approx(100.0, abs=1e-3)
+    progress = sum(result.events["drive/factors"][:, 0].sum() for result in results)
+    assert progress == pytest.approx(100.0, abs=1e-3)
     assert last["drive/kilometres"] == pytest.approx(0.06, abs=0.005)
     assert not any(value for name, value in last.items() if name.startswith("drive/count/"))
     assert all(result.reward.sum() == 0.0 for result in results)
@@ -85,6 +87,8 @@ def test_hitting_something_is_failure_and_costs_the_hint():
     assert result.events["drive/count/collision_static"] == 1.0
     assert result.events["drive/carl"][ran - 1] < -0.5
     assert not result.events["drive/carl"][ran:].any()
+    hints = result.events["drive/factors"][:, 4]
+    assert hints[ran - 1] == 1.0 and hints.sum() == 1.0
     # 0.65 per collision with something static
     assert result.events["drive/driving_score"] == pytest.approx(0.65 * result.events["drive/route_completion"])
     with pytest.raises(EnvError, match="reset"):

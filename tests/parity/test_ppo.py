@@ -60,13 +60,12 @@ def test_losses_and_advantages_equal_the_reference(source):
     batch, _ = objective.prepare(whole)
     assert len(batch) == 4 + 6 + 8 + 10
 
-    old_values = objective.value._in_reward_units({"state": whole.inputs["state"][whole.decision_mask]})
+    old_values = objective.value._in_reward_units(whole.inputs)
     final_values = objective.value._in_reward_units(whole.final_inputs).tolist()
     with torch.no_grad():  # everything moves: ratios and values leave their clips somewhere
         for parameter in [*policy.parameters(), *objective.parameters()]:
             parameter += 0.15 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(parameter.numel()))
-    inputs = {"state": batch.inputs["state"][:, 0]}
-    log_probs, entropies = policy.evaluate(inputs, batch.tokens[:, 0], 1.0)
+    log_probs, entropies = policy.evaluate(batch.inputs, batch.tokens[:, 0], 1.0)
     output = loss_of(objective, log_probs, batch, entropies[:, None])
 
     def rows(values):
@@ -79,7 +78,7 @@ def test_losses_and_advantages_equal_the_reference(source):
         [outcome is Outcome.TRUNCATED for outcome in outcomes],
         rows(batch.old_log_probs.sum((1, 2, 3))),
         rows(log_probs.detach().sum((1, 2))),
-        rows(objective.value.values(inputs).detach()),
+        rows(objective.value.values(batch.inputs).detach()),
         rows(entropies.detach().mean((1, 2))),
         strict=True,
     )

@@ -55,7 +55,6 @@ def test_masked_entries_change_nothing(preset, drawn):
     batch.tokens[hidden] = 8
     batch.old_log_probs[hidden] = -3.21
     padded = ~batch.decision_mask
-    batch.inputs["state"][padded] = 5.0
     batch.rewards[padded] = 9.0
     found, other = gradient(preset, batch)
     for a, b in zip(expected, found, strict=True):

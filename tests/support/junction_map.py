@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from envs.driving.lane_graph import LaneGraph
+from envs.driving.maps.lane_graph import LaneGraph
 from tests.support.maps import compiled, follows, lane, road, section, to_lane
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from envs.driving.lane_graph import LaneGraph
-from envs.driving.map_compiler import compile_map
-from envs.driving.opendrive import parse_opendrive
+from envs.driving.maps.lane_graph import LaneGraph
+from envs.driving.maps.map_compiler import compile_map
+from envs.driving.maps.opendrive import parse_opendrive
 
 TOWNS = Path(__file__).parents[2].parent / "shared" / "data" / "opendrive"
 

@@ -18,7 +18,7 @@ def batch_of(states: torch.Tensor, lengths: torch.Tensor, groups: torch.Tensor) 
         tokens=tokens,
         old_log_probs=tokens.float(),
         token_mask=mask[..., None, None],
-        inputs={"state": states * mask[..., None]},
+        inputs={"state": states[mask]},
         decision_mask=mask,
         returns=torch.zeros(rows),
         succeeded=torch.zeros(rows, dtype=torch.bool),

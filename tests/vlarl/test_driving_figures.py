@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from vlarl.driving_figures import driving_figures, driving_table, infraction_lines
+from vlarl.driving_figures import driving_figures, driving_metrics, driving_table, infraction_lines
 from vlarl.env_protocol import EpisodeSpec, Outcome
 from vlarl.errors import UserError
+from vlarl.rewards.additive_driving import AdditiveDrivingConfig
 from vlarl.rewards.carl import CarlConfig
 from vlarl.types import Trajectory
 
@@ -72,6 +73,18 @@ def test_other_episodes_have_no_such_figures():
     assert driving_figures([episode({}), episode()]) == {}
 
 
+def test_metrics_are_the_same_figures():
+    metrics = driving_metrics([episode(end(60.0, 100.0, 0.1, 1.0, 0.0)), episode(end(20.0, 50.0, 0.4, 2.0, 1.0))])
+    assert metrics == {
+        "driving_score": 40.0,
+        "route_completion": 75.0,
+        "comfort": 1.0,
+        "infractions_per_km/collision_vehicle": 6.0,
+        "infractions_per_km/red_light": 2.0,
+    }
+    assert driving_metrics([episode({})]) == {}
+
+
 def test_standing_still_is_no_division_by_zero():
     figures = driving_figures([episode(end(0.0, 0.0, 0.0, 0.0, 0.0))])["driving"]
     assert figures["infractions_per_km"]["red_light"] == 0.0
@@ -105,3 +118,15 @@ def test_the_reward_adds_up_the_steps_of_each_decision():
 def test_the_reward_wants_a_driving_suite(events):
     with pytest.raises(UserError, match=r"suite 'toy' does not give it.*drive_grid_town"):
         CarlConfig().build().score([episode(*events)])
+
+
+def test_the_additive_reward_by_hand():
+    """Progress, forecast, speed, comfort, hint: (5*2 + (5*.5 + 4*1 + 2*.75)/20)/16 = .65, then (11/20)/16 - 1."""
+    steps = np.array([[[2.0, 0.5, 1.0, 0.75, 0.0], [0.0, 1.0, 1.0, 1.0, 1.0]]], np.float32)
+    played = episode({"drive/factors": steps[0]}, {"drive/factors": np.zeros((2, 5), np.float32)})
+    first, second = 0.65, 0.55 / 16 - 1.0
+    np.testing.assert_allclose(AdditiveDrivingConfig().build().score([played])[0], [first + second, 0.0], rtol=1e-6)
+    discounted = AdditiveDrivingConfig(scale=2.0, discount=0.5).build().score([played])[0]
+    np.testing.assert_allclose(discounted[0], 2.0 * (first + 0.5 * second), rtol=1e-6)
+    with pytest.raises(UserError, match="'drive/factors'"):
+        AdditiveDrivingConfig().build().score([episode({"drive/carl": steps[0]})])

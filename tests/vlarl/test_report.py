@@ -269,3 +269,28 @@ def test_command_and_wrong_folders(whole_run, tmp_path, capsys):
         write_report(tmp_path / "none")
     with pytest.raises(UserError, match=r"is not a run folder.*Did you mean .*run\?"):
         write_report(tmp_path)
+
+
+def test_driving_figures_are_shown_per_suite(tmp_path):
+    def driven(score, suite, **rates):
+        figures = {"driving_score": score, "route_completion": 90.0, "kilometres": 1.5, "infractions_per_km": rates}
+        return evaluation((5, 5), suites=[suite], mode="greedy") | {"driving": figures}
+
+    files = {
+        "config.json": {"name": "drive_carl"},
+        "eval_before.json": driven(10.0, "drive_maps", red_light=2.5, stop_sign=0.0, off_road=4.0),
+        "eval_after.json": driven(61.25, "drive_maps", red_light=0.0),
+        "eval_after_drive_roundabout.json": driven(50.0, "drive_roundabout", red_light=1.0),
+    }
+    context = page_context(read_run_folder(write_run(tmp_path / "run", files, [metrics_line(1)])))
+    rows = [(r["where"], r["when"], r["score"], r["infractions"]) for r in context["driving"]]
+    assert rows == [
+        ("drive_maps (headline)", "before", "10.0", "off road 4.00, red light 2.50"),
+        ("drive_maps (headline)", "after", "61.2", "none"),
+        ("drive_roundabout", "after", "50.0", "red light 1.00"),
+    ]
+    assert [row["decoding"] for row in context["variants"]] == ["greedy (headline)", "greedy on drive_roundabout"]
+
+
+def test_runs_that_do_not_drive_show_no_driving(whole_run):
+    assert page_context(read_run_folder(whole_run))["driving"] == []

@@ -26,8 +26,8 @@ from vlarl.bench.measure import Table, print_rows
 from vlarl.errors import UserError
 
 if TYPE_CHECKING:
-    from envs.driving.route_driver import RouteDriver
-    from envs.driving.world import DrivingWorlds
+    from envs.driving.world.route_driver import RouteDriver
+    from envs.driving.world.world import DrivingWorlds
 
 WARM_STEPS = 20
 """Before anything is measured: traffic spreads out, kernels are compiled."""
@@ -151,10 +151,10 @@ def map_names(options: Options) -> list[str]:
 
 def make_cases(options: Options) -> tuple[list[Case], list[str]]:
     """Everything to measure, and a line about each map."""
-    from envs.driving.birds_eye import BirdsEye, View
-    from envs.driving.map_compiler import load_map
-    from envs.driving.map_generator import shipped_map
-    from envs.driving.vector_observation import VectorObservation
+    from envs.driving.maps.map_compiler import load_map
+    from envs.driving.maps.map_generator import shipped_map
+    from envs.driving.views.birds_eye import BirdsEye, View
+    from envs.driving.views.vector_observation import VectorObservation
 
     names = map_names(options)
     files = [Path(word) if Path(word).suffix else shipped_map(word) for word in options.maps.split(",")]
@@ -191,9 +191,9 @@ def make_case(
     out: Any = None,
 ) -> Case:
     """Worlds on a map with so many other actors, a tenth of them pedestrians."""
-    from envs.driving.route_driver import RouteDriver
-    from envs.driving.start import Start
-    from envs.driving.world import DrivingWorlds
+    from envs.driving.world.route_driver import RouteDriver
+    from envs.driving.world.start import Start
+    from envs.driving.world.world import DrivingWorlds
 
     worlds = DrivingWorlds(graph, worlds=options.worlds, actors=others + 1, threads=options.threads)
     people = others // 10

@@ -115,7 +115,7 @@ def make_batch(options: Options, *, seed: int) -> RolloutBatch:
         tokens=torch.randint(0, 256, shape, generator=generator),
         old_log_probs=-5.0 + torch.randn(shape, generator=generator),
         token_mask=mask[:, :, None, None].expand(shape).contiguous(),
-        inputs={"state": torch.randn(rows, depth, 8, generator=generator)},
+        inputs={"state": torch.randn(int(mask.sum()), 8, generator=generator)},
         decision_mask=mask,
         returns=won.float(),
         succeeded=won,

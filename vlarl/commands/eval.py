@@ -55,7 +55,7 @@ class Options:
     wrong_instruction: bool = False
     """Tell the policy the sentence of the next task of those played: what does it do if language decides?"""
     workers: int = 2
-    """Simulator processes."""
+    """Simulator processes; 0: simulate in this one, all slots together where the environment can do that."""
     slots: int = 16
     """Episodes in flight."""
     json: Path | None = None
@@ -101,18 +101,17 @@ def run(checkpoint: str, env: EnvConfig, options: Options, load: LoadConfig) -> 
     """Play the episodes, print the table, write the result."""
     from vlarl.collector import Collector
     from vlarl.evaluate import evaluate
-    from vlarl.policy import Decoding, load_policy
+    from vlarl.make_slots import make_slots
+    from vlarl.policy import Decoding, fitted, load_policy
     from vlarl.progress import Display
     from vlarl.results import display_path, write_result
     from vlarl.videos import choose_episodes
-    from vlarl.worker_pool import WorkerPool
 
     tasks = choose_tasks(env, options.suite, options.tasks)
     policy = load_policy(policy_source(checkpoint), load=load)
     slots = max(min(options.slots, options.episodes * len(tasks)), 1)
-    pool = WorkerPool(
-        env, tasks=[(t.suite, t.task) for t in tasks], workers=min(options.workers, slots), num_slots=slots
-    )
+    env = fitted(env, policy)
+    pool = make_slots(env, [(t.suite, t.task) for t in tasks], workers=min(options.workers, slots), slots=slots)
     decoding = Decoding(mode=options.decoding, temperature=options.temperature)
     played: list[Trajectory] = []
 

@@ -134,7 +134,7 @@ def concatenate(batches: Sequence[RolloutBatch]) -> RolloutBatch:
             return {key: join([value[key] for value in values], name) for key in shared}
         if not isinstance(values[0], Tensor):
             return values[0]
-        if name in ("returns", "succeeded", "groups", "truncated", "starts", "final_inputs"):
+        if name in ("returns", "succeeded", "groups", "truncated", "starts", "inputs", "final_inputs"):
             return torch.cat(list(values))
         return torch.cat([F.pad(v, (0, 0) * (v.dim() - 2) + (0, depth - v.shape[1])) for v in values])
 

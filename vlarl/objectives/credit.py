@@ -79,12 +79,12 @@ def _features(batch: RolloutBatch) -> Tensor:
     for value in batch.inputs.values():
         if not value.is_floating_point():
             continue
-        pooled = value.double()
+        pooled = batch.padded(value).double()
         while pooled.dim() > 3:
             pooled = pooled.mean(dim=-2)
         pooled = _standardise(pooled, mask)
         columns.append(pooled)
-        if value.dim() == 3:  # a plain state vector: its curvature and its drift matter, and it is small
+        if value.dim() == 2:  # a plain state vector: its curvature and its drift matter, and it is small
             columns += [pooled**2, pooled * step]
     return _standardise(torch.cat(columns, dim=-1), mask)
 

@@ -192,7 +192,7 @@ class ValueFunction(nn.Module):
             ValueError: an episode was truncated and its final inputs were not collected.
         """
         valid = batch.decision_mask
-        inputs = {name: value[valid] for name, value in batch.inputs.items()}
+        inputs = batch.inputs
         if self.config.source == "separate":
             features = pooled(inputs)
             self.network = self.network or InputNetwork(features.shape[-1], self.config.hidden)

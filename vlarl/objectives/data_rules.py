@@ -107,8 +107,8 @@ class Consensus:
         """Replace returns by 1 for the majority, 0 for the others."""
         if self.field not in batch.inputs:
             raise ConfigError(f"consensus on input '{self.field}': the policy's inputs are {', '.join(batch.inputs)}")
-        last = batch.decision_mask.sum(1) - 1
-        ends = batch.inputs[self.field][torch.arange(len(batch)), last].flatten(1)
+        last = torch.cumsum(batch.decision_mask.sum(1), 0) - 1
+        ends = batch.inputs[self.field][last].flatten(1)
         cells = [tuple(row) for row in torch.floor(ends / self.cell).to(torch.int64).tolist()]
         returns = torch.zeros_like(batch.returns)
         for members in group_members(batch.groups):

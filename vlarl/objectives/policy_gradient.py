@@ -261,19 +261,22 @@ class PolicyGradient(nn.Module):
             elif batch.versions is not None:
                 batch.columns["version"] = batch.versions.float()
         if getattr(config.surrogate, "needs_partition", False):
-            first = {name: value[:, :1] for name, value in batch.inputs.items() if value.is_floating_point()}
+            starts = torch.cumsum(batch.decision_mask.sum(1), 0) - batch.decision_mask.sum(1)
+            first = {name: value[starts] for name, value in batch.inputs.items() if value.is_floating_point()}
             if self.partition is None:
-                features = pooled({name: value[:, 0] for name, value in first.items()})
+                features = pooled(first)
                 self.partition = InputNetwork(features.shape[-1], config.critic.hidden)
                 self.partition.moments.update(features)
-            batch.columns |= {f"first_{name}": value.expand(*shape, *value.shape[2:]) for name, value in first.items()}
+            batch.columns |= {
+                f"first_{name}": value[:, None].expand(*shape, *value.shape[1:]) for name, value in first.items()
+            }
 
     @torch.no_grad()
     def _log_probs(self, batch: RolloutBatch, policy: TorchPolicy | None = None) -> Tensor:
         """Log-probabilities ``float32 [B, D, C, T]`` of the batch's tokens under the present (or another) policy."""
         policy = policy or self._policies[0]
         valid = batch.decision_mask
-        inputs, tokens = {name: value[valid] for name, value in batch.inputs.items()}, batch.tokens[valid]
+        inputs, tokens = batch.inputs, batch.tokens[valid]
         temperature = batch.decision_temperatures()
         pieces = [slice(start, start + 64) for start in range(0, len(tokens), 64)]
         parts = [

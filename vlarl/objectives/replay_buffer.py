@@ -33,12 +33,12 @@ class ReplayBuffer:
         """Append every decision of a batch; returns how many.
 
         Args:
-            batch: with ``inputs['state'] [B, D, S]``, rewards, and final inputs where truncated.
+            batch: with ``inputs['state']``, rewards, and final inputs where truncated.
             actions: ``float32 [B, D, A]``, as the critic is to see them.
             discount: per control step.
         """
         assert batch.rewards is not None and batch.truncated is not None
-        valid, state = batch.decision_mask, batch.inputs["state"]
+        valid, state = batch.decision_mask, batch.padded(batch.inputs["state"])
         following = torch.cat((state[:, 1:], torch.zeros_like(state[:, :1])), dim=1)
         factor = discount ** batch.token_mask[..., 0].sum(-1).float()
         rows, last = torch.arange(len(batch)), valid.sum(1) - 1

@@ -21,6 +21,7 @@ from vlarl.env_protocol import EnvConfig, Float32Array, Observation
 from vlarl.errors import ConfigError
 from vlarl.nn.low_rank import FactoredLinear
 from vlarl.nn.running_moments import RunningMoments
+from vlarl.policies.block_acting import act_in_blocks
 from vlarl.policies.distributions import Beta, Categorical, Distribution, Gaussian, SquashedGaussian
 from vlarl.policies.plain_files import load_plain, save_plain
 from vlarl.policy import Decoding
@@ -244,6 +245,30 @@ class BetaMlp(MlpPolicy):
     """Beta-distributed actions: bounded without clipping."""
 
     defaults = {"distribution": "beta"}  # noqa: RUF012
+
+
+class DrivingMlp(BetaMlp):
+    """For the vectors of ``envs/drive.py``: wider, with a value head, many episodes' decisions in one pass."""
+
+    defaults = {"distribution": "beta", "hidden": (256, 256), "value_head": True}  # noqa: RUF012
+
+    @torch.inference_mode()
+    def act(
+        self, observations: Sequence[Observation], noise: Sequence[Float32Array], decoding: Decoding
+    ) -> list[PolicyOutput]:
+        """Decide block by block."""
+        return act_in_blocks(
+            [{"state": torch.from_numpy(seen.state)} for seen in observations],
+            noise,
+            decoding,
+            distribution=self.distribution,
+            parameters=lambda inputs: self._action_parameters(inputs["state"]),
+            version=self.version,
+        )
+
+    def save_pretrained(self, folder: str | Path, card: dict[str, Any] | None = None) -> None:
+        """Write ``config.json`` and ``model.safetensors``."""
+        save_plain(folder, self, "vlarl.policies.mlp:DrivingMlp", self.config, card)
 
 
 def _linear(inputs: int, outputs: int, gain: float) -> nn.Linear:

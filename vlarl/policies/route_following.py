@@ -3,7 +3,7 @@
 It steers along the route by pure pursuit and takes the pedal that the intelligent driver model asks for (Treiber,
 Hennecke and Helbing 2000) behind whatever is on the route, before lights, stop signs and junctions that are not free.
 It sees ``Observation.state`` alone. Since the vector observation knows nothing of lights, signs and rights of way, the
-environment appends twelve numbers, which the policy finds at the end: see ``envs/driving/route_ahead.py``.
+environment appends twelve numbers, which the policy finds at the end: see ``envs/driving/views/route_ahead.py``.
 """
 
 from __future__ import annotations

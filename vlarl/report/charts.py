@@ -28,6 +28,9 @@ PHASE_COLOURS = {
     "update": ORANGE,
 }
 DIAGNOSTICS = {
+    "reward": "reward per episode, all terms",
+    "driving_score": "driving score of rollouts",
+    "route_completion": "route completion of rollouts [%]",
     "approx_kl": "approximate KL to the rollout policy",
     "clipfrac": "fraction of clipped tokens",
     "entropy": "entropy [nats per token]",

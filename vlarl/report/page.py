@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from vlarl.report import charts
+from vlarl.report.driving import driving_rows
 from vlarl.report.run_folder import Counted, Evaluation, RunFolder
 from vlarl.report.wording import duration_text, percent, points, text, with_interval
 
@@ -35,6 +36,7 @@ def page_context(run: RunFolder) -> dict[str, Any]:
         "tasks": task_rows(before, after),
         "tasks_chart": charts.rates_chart(plot_rows) if plot_rows else "",
         "variants": variant_rows(run),
+        "driving": driving_rows(run),
         "reference": reference_sentence(run, after),
         "imitation": imitation_rows(run),
         "imitation_chart": charts.imitation_chart(run.imitation, totals[1]) if run.imitation else "",
@@ -146,6 +148,8 @@ def task_rows(before: Evaluation | None, after: Evaluation | None) -> list[dict[
 def variant_rows(run: RunFolder) -> list[dict[str, str]]:
     """Every decoding and render profile that was evaluated before or after."""
     rows = []
+    main = run.evaluation("after") or run.evaluation("before")
+    headline_suites = main.protocol.get("suites") if main else None
     for variant in run.variants():
         before, after = run.evaluation("before", variant), run.evaluation("after", variant)
         some = after or before
@@ -154,7 +158,7 @@ def variant_rows(run: RunFolder) -> list[dict[str, str]]:
             continue
         rows.append(
             {
-                "decoding": some.decoding + ("" if variant else " (headline)"),
+                "decoding": some.decoding + (_other_suites(some, headline_suites) if variant else " (headline)"),
                 "pixels": str(some.protocol.get("render_profile", "–")),
                 "before": with_interval(old),
                 "after": with_interval(new),
@@ -162,6 +166,11 @@ def variant_rows(run: RunFolder) -> list[dict[str, str]]:
             }
         )
     return rows
+
+
+def _other_suites(evaluation: Evaluation, headline_suites: Any) -> str:
+    suites = evaluation.protocol.get("suites")
+    return f" on {', '.join(suites)}" if suites and suites != headline_suites else ""
 
 
 def reference_sentence(run: RunFolder, after: Evaluation | None) -> str:

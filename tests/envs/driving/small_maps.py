@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from envs.driving.lane_graph import LaneGraph, check
+from envs.driving.maps.lane_graph import LaneGraph, check
 
 WIDTH = 3.5
 

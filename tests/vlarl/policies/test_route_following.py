@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from envs.drive import DriveConfig
-from envs.driving.route_driver import RouteDriver
+from envs.driving.world.route_driver import RouteDriver
 from vlarl.cli import main
 from vlarl.env_protocol import EpisodeSpec, Observation, Outcome
 from vlarl.policies.route_following import RouteFollowing, Scene

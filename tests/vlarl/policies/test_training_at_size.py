@@ -134,7 +134,7 @@ def test_bf16_computes_with_float32_master_weights(folder: Path, adapter_rank: i
         expected = torch.float32 if reduced.is_trained(name) else torch.bfloat16
         assert parameter.dtype == expected, name
     batch = rollout(reduced)
-    inputs = {name: value[batch.decision_mask] for name, value in batch.inputs.items()}
+    inputs = batch.inputs
     tokens = batch.tokens[batch.decision_mask]
     log_probs, _ = reduced.evaluate(inputs, tokens, batch.temperature)
     assert torch.equal(log_probs.detach(), batch.old_log_probs[batch.decision_mask])  # every ratio is 1 in bf16 too
@@ -195,7 +195,7 @@ def test_critic_on_the_shared_backbone(folder: Path):
         load(folder).values({})
     policy = load(folder, value_head=True)
     batch = rollout(policy)
-    inputs = {name: value[batch.decision_mask] for name, value in batch.inputs.items()}
+    inputs = batch.inputs
     values = policy.values(inputs)
     assert values.shape == (4,) and not values.any()  # a new critic says 0
     assert policy.value_head is not None

@@ -1,0 +1,1 @@
+"""What a drive is worth: CaRL's reward, the leaderboard's score, comfort."""
