@@ -58,6 +58,8 @@ class Body(Actor):
     """Bits of ``carla.VehicleLightState`` as the client set them."""
     simulated: bool = True
     """Whether the world moves it."""
+    guided: bool = False
+    """Whether its client moves it step by step (a walker's own navigation)."""
     constant_velocity: tuple[float, float, float] | None = None
     """In its own frame, m/s; kept whatever the controls are."""
     physics: Any = None

@@ -124,6 +124,18 @@ class ActorCalls:
             for name in ("speed", "velocity_x", "velocity_y", "yaw_rate") if not enabled else ():
                 body[name] = 0.0
 
+    def set_actor_collisions(self, peer: RpcPeer, number: int, enabled: bool) -> None:
+        """Whether a body touches others."""
+        actor = self._episode.actors.find(reading.whole(number), "set_collisions")
+        if isinstance(actor, Body):
+            self._episode.bodies["active"][actor.slot] = bool(enabled)
+
+    def set_actor_dead(self, peer: RpcPeer, number: int) -> None:
+        """A walker stays where it is."""
+        actor = self._episode.actors.body(reading.whole(number), "set_dead")
+        for name in ("velocity_x", "velocity_y", "speed"):
+            self._episode.bodies[name][actor.slot] = 0.0
+
     def set_actor_enable_gravity(self, peer: RpcPeer, number: int, enabled: bool) -> None:
         """Accepted: nothing falls here."""
         self._episode.actors.find(reading.whole(number), "set_enable_gravity")
@@ -167,6 +179,7 @@ class ActorCalls:
         if not actor.walks or not isinstance(control, list) or len(control) != 3:
             raise CallError(f"actor {actor.id}: a walker and its control (direction, speed, jump) are needed")
         direction, speed = reading.vector(control[0], "direction"), reading.number(control[1], "speed")
+        actor.guided = False
         body, record = self._episode.bodies[actor.slot], self._episode.walkers[actor.slot]
         length = math.hypot(*direction[:2]) or 1.0
         body["velocity_x"], body["velocity_y"] = speed * direction[0] / length, -speed * direction[1] / length

@@ -91,10 +91,11 @@ class BatchCalls:
         episode = self._server.episode
         actor = episode.actors.body(reading.whole(number), "apply_walker_state")
         pose, speed = reading.transform(transform), reading.number(speed, "speed")
-        self._actors.put(actor, pose)
+        actor.guided = True
+        self._actors.put(actor, pose._replace(z=pose.z + actor.blueprint.size[2]))  # the origin is its middle
         body = episode.bodies[actor.slot]
         heading = math.radians(pose.yaw)
-        body["velocity_x"], body["velocity_y"] = 0.0, 0.0  # the client moves it itself
+        body["velocity_x"], body["velocity_y"] = speed * math.cos(heading), -speed * math.sin(heading)
         body["speed"] = speed
         record = episode.walkers[actor.slot]
         record["direction"], record["speed"] = (math.cos(heading), math.sin(heading), 0.0), speed

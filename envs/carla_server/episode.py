@@ -18,6 +18,7 @@ from envs.carla_server.signals import Lights, find_signs
 from envs.carla_server.wire import (
     ACTIVE,
     BODY,
+    CAMERAS,
     VEHICLE,
     WALKER,
     WORLD_STREAM,
@@ -36,6 +37,17 @@ from envs.driving.world import DrivingWorlds
 
 MAP_CHANGED_STATES = 1
 """So many states of a new episode say that the map has changed."""
+
+
+def check_image(values: dict[str, tuple[int, str]], limits: Limits) -> None:
+    """Refuse images that are too large.
+
+    Raises:
+        CallError: more pixels than allowed, none, or something else than whole numbers.
+    """
+    size = [values[name][1] for name in ("image_size_x", "image_size_y")]
+    if not all(side.isdigit() for side in size) or not 0 < int(size[0]) * int(size[1]) <= limits.image_pixels:
+        raise CallError(f"an image of {size[0]} x {size[1]} pixels: 1 to {limits.image_pixels} are possible")
 
 
 class Episode:
@@ -98,6 +110,8 @@ class Episode:
             CallError: no room, no parent, an attribute that cannot be, or somebody stands there.
         """
         values = blueprint.fill(given)
+        if blueprint.stream in CAMERAS:
+            check_image(values, self.limits)
         holder = self.actors.find(parent, f"spawn {blueprint.id}") if parent else None
         if blueprint.kind != Kind.NONE:
             if holder is not None:
@@ -188,7 +202,8 @@ class Episode:
         self.worlds.parameters["substeps"] = max(1, round(delta / 0.05))
         for body in self.actors.bodies.values():
             if body.walks:
-                self._walk(body, delta)
+                if not body.guided:
+                    self._walk(body, delta)
             elif body.constant_velocity is not None:
                 self.bodies["speed"][body.slot] = body.constant_velocity[0]
         before = self.bodies[["x", "y", "heading", "velocity_x", "velocity_y", "touching"]].copy()

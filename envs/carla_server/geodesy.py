@@ -1,12 +1,16 @@
-"""Latitude and longitude of places on a map, as LibCarla computes them (``geom/GeoLocation.cpp``)."""
+"""Latitude and longitude of places on a map, as the 0.9.16 client computes them (``Map.transform_to_geolocation``).
+
+That is the spherical transverse Mercator projection (Snyder 1987, equations 8-6 and 8-7) with the scale 0.9996 whatever
+the map says, and with CARLA's y, which points to the right of x, taken for north.
+"""
 
 from __future__ import annotations
 
 import math
 import re
 
-EARTH_RADIUS = 6378137.0
-"""At the equator, metres."""
+RADIUS = 6378137.0 * 0.9996
+"""Of the Earth at the equator, times the scale, metres."""
 
 
 def reference(opendrive: str) -> tuple[float, float]:
@@ -19,9 +23,7 @@ def reference(opendrive: str) -> tuple[float, float]:
 
 
 def locate(origin: tuple[float, float], x: float, y: float) -> tuple[float, float]:
-    """Latitude and longitude [degrees] of a place in CARLA's frame [m]: Mercator, scaled at the origin."""
-    latitude, longitude = origin
-    scale = math.cos(math.radians(latitude)) * EARTH_RADIUS
-    east = math.radians(longitude) * scale + x
-    north = scale * math.log(math.tan(math.radians(90.0 + latitude) / 2.0)) - y
-    return 2.0 * math.degrees(math.atan(math.exp(north / scale))) - 90.0, math.degrees(east / scale)
+    """Latitude and longitude [degrees] of a place in CARLA's frame [m]."""
+    north, east = math.radians(origin[0]) + y / RADIUS, x / RADIUS
+    latitude = math.asin(math.sin(north) / math.cosh(east))
+    return math.degrees(latitude), origin[1] + math.degrees(math.atan2(math.sinh(east), math.cos(north)))

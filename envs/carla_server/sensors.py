@@ -17,11 +17,10 @@ from envs.carla_server.actors import Body, Sensor
 from envs.carla_server.cameras import Camera
 from envs.carla_server.episode import Episode
 from envs.carla_server.geodesy import locate
-from envs.carla_server.wire import Stream, sensor_header
+from envs.carla_server.wire import CAMERAS, Stream, sensor_header
 
 GRAVITY = 9.81
 _IMAGE = struct.Struct("<IIf")
-CAMERAS = (Stream.RGB, Stream.DEPTH, Stream.SEMANTIC)
 
 
 class Sensors:
@@ -101,9 +100,7 @@ class Sensors:
         pose = self._episode.pose(sensor)
         stream = sensor.blueprint.stream
         assert stream is not None
-        parent = self._parent(sensor)
-        hidden = -1 if parent is None else parent.slot
-        pixels = self._camera.draw(stream, pose, width, height, field_of_view, hidden)
+        pixels = self._camera.draw(stream, pose, width, height, field_of_view, self._parent(sensor))
         yield _IMAGE.pack(width, height, field_of_view) + pixels.tobytes()
 
 

@@ -39,6 +39,9 @@ class Stream(enum.IntEnum):
     WORLD = 17
 
 
+CAMERAS = (Stream.RGB, Stream.DEPTH, Stream.SEMANTIC)
+
+
 class Pose(NamedTuple):
     """A place in CARLA's left-handed frame: metres, and degrees clockwise seen from above."""
 
