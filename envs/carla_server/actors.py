@@ -77,6 +77,10 @@ class Sensor(Actor):
 
     due: float = 0.0
     """When it sends next, seconds of the episode."""
+    last: float = -1.0
+    """When it sent last; below 0: never."""
+    angle: float = 0.0
+    """Where a lidar looks, degrees."""
 
 
 class Registry:

@@ -31,7 +31,7 @@ class Attribute:
 
     def packed(self) -> list[Any]:
         """As the definition of a blueprint holds it."""
-        return [self.name, self.type, self.value, list(self.choices), self.modifiable, False]
+        return [self.name, self.type, self.value, list(self.choices or (self.value,)), self.modifiable, False]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,8 +171,23 @@ def _numbers(**values: float) -> tuple[Attribute, ...]:
 CAMERA = _numbers(image_size_x=800, image_size_y=600, fov=90.0, lens_circle_falloff=5.0, lens_circle_multiplier=0.0) + (
     *_numbers(lens_k=-1.0, lens_kcube=0.0, lens_x_size=0.08, lens_y_size=0.08),
 )
-RGB = _numbers(
-    gamma=2.2, shutter_speed=200.0, iso=100.0, fstop=1.4, motion_blur_intensity=0.0, exposure_compensation=0.0
+LENS = (
+    "gamma shutter_speed iso fstop min_fstop blade_count exposure_compensation exposure_min_bright exposure_max_bright "
+    "exposure_speed_up exposure_speed_down calibration_constant focal_distance blur_amount blur_radius "
+    "motion_blur_intensity motion_blur_max_distortion motion_blur_min_object_screen_size slope toe shoulder black_clip "
+    "white_clip temp tint bloom_intensity lens_flare_intensity chromatic_aberration_intensity "
+    "chromatic_aberration_offset"
+)
+RGB = (*_numbers(**dict.fromkeys(LENS.split(), 0.0)), Attribute(name="exposure_mode", type=TEXT, value="histogram"))
+"""Accepted; images have no lens."""
+LIDAR = _numbers(
+    channels=32, range=10.0, points_per_second=56000, rotation_frequency=10.0, upper_fov=10.0, lower_fov=-30.0
+) + _numbers(horizontal_fov=360.0, noise_seed=0, noise_stddev=0.0)
+INTENSITY = _numbers(
+    atmosphere_attenuation_rate=0.004,
+    dropoff_general_rate=0.45,
+    dropoff_intensity_limit=0.8,
+    dropoff_zero_intensity=0.4,
 )
 NOISE = tuple({f"noise_{part}_{axis}": 0.0 for part in ("accel_stddev", "gyro_bias", "gyro_stddev") for axis in "xyz"})
 SENSORS: dict[str, tuple[Stream, tuple[Attribute, ...]]] = {
@@ -182,6 +197,13 @@ SENSORS: dict[str, tuple[Stream, tuple[Attribute, ...]]] = {
     ),
     "sensor.camera.depth": (Stream.DEPTH, CAMERA),
     "sensor.camera.semantic_segmentation": (Stream.SEMANTIC, CAMERA),
+    "sensor.camera.instance_segmentation": (Stream.INSTANCE, CAMERA),
+    "sensor.lidar.ray_cast": (Stream.LIDAR, (*LIDAR, *INTENSITY)),
+    "sensor.lidar.ray_cast_semantic": (Stream.SEMANTIC_LIDAR, LIDAR),
+    "sensor.other.radar": (
+        Stream.RADAR,
+        _numbers(horizontal_fov=30.0, vertical_fov=30.0, points_per_second=1500, range=100.0),
+    ),
     "sensor.other.collision": (Stream.COLLISION, ()),
     "sensor.other.lane_invasion": (Stream.LANE_INVASION, ()),
     "sensor.other.obstacle": (
@@ -205,8 +227,16 @@ SENSORS: dict[str, tuple[Stream, tuple[Attribute, ...]]] = {
 }
 
 
+NOT_MODELLED: dict[str, tuple[Attribute, ...]] = {
+    "sensor.camera.dvs": CAMERA,
+    "sensor.camera.normals": CAMERA,
+    "sensor.camera.optical_flow": CAMERA,
+}
+"""In the library, since scripts look them up without using them; spawning one is refused."""
+
+
 def _sensor(uid: int, name: str) -> Blueprint:
-    stream, attributes = SENSORS[name]
+    stream, attributes = SENSORS[name] if name in SENSORS else (None, NOT_MODELLED[name])
     common = (Attribute(name="role_name", type=TEXT, value="front"), *_numbers(sensor_tick=0.0))
     return Blueprint(uid=uid, id=name, attributes=(*common, *attributes), stream=stream)
 
@@ -230,7 +260,7 @@ class Catalogue:
 
 def catalogue() -> Catalogue:
     """Everything that can be spawned."""
-    names = [*VEHICLES, *range(1, WALKERS + 1), *SENSORS]
+    names = [*VEHICLES, *range(1, WALKERS + 1), *SENSORS, *NOT_MODELLED]
     found = []
     for uid, name in enumerate(names, start=1):
         if isinstance(name, int):

@@ -12,8 +12,11 @@ from envs.carla_server.actors import Body
 from envs.carla_server.episode import Episode
 from envs.carla_server.signals import GREEN, RED, YELLOW
 from envs.carla_server.wire import Pose, Stream
-from envs.driving.pinhole import BOX, FURTHEST, axes, render
+from envs.driving.drawing import Image
+from envs.driving.pinhole import BOX, FURTHEST, axes, cast_rays, render
 from envs.driving.static_layers import StaticLayers, rasterise
+
+Rays = NDArray[np.float64]
 
 PIXELS_PER_METRE = 4.0
 """Of the ground."""
@@ -42,7 +45,7 @@ class Camera:
         """What a camera sees.
 
         Args:
-            kind: ``RGB``, ``DEPTH`` or ``SEMANTIC``.
+            kind: ``RGB``, ``DEPTH``, ``SEMANTIC`` or ``INSTANCE``.
             pose: of the camera.
             width: pixels.
             height: pixels.
@@ -51,22 +54,43 @@ class Camera:
 
         Returns:
             ``uint8 [height, width, 4]`` as CARLA packs it: blue, green, red; depth in 24 bits, red lowest, of 1000 m;
-            the label in red.
+            the label in red, and for instances the actor's id in green and blue.
         """
         image = np.empty((height, width, 4), np.uint8)
         depth, labels = np.empty((height, width), np.float32), np.empty((height, width), np.uint8)
-        level = 0.0 if parent is None else float(self._episode.bodies["z"][parent.slot])
+        actors = np.empty((height, width), np.int32)
+        level = self._level(parent)
         focal = width / (2.0 * math.tan(math.radians(min(max(field, 1.0), 170.0)) / 2.0))
         place = np.array(pose[:3], np.float64)
         boxes = self._boxes(place)
-        render(self._ground, boxes, place, axes(*pose[3:]), focal, level, image, depth, labels)
+        render(self._ground, boxes, place, axes(*pose[3:]), focal, level, image, depth, labels, actors)
         if kind == Stream.DEPTH:
             steps = np.minimum(depth / FURTHEST * (2**24 - 1), 2**24 - 1).astype(np.uint32)
             for channel, shift in ((2, 0), (1, 8), (0, 16)):
                 image[:, :, channel] = (steps >> shift) & 0xFF
         elif kind == Stream.SEMANTIC:
             image[:, :, :2], image[:, :, 2] = 0, labels
+        elif kind == Stream.INSTANCE:
+            image[:, :, 2], image[:, :, 1], image[:, :, 0] = labels, actors & 0xFF, (actors >> 8) & 0xFF
         return image
+
+    def cast(self, pose: Pose, rays: Rays, reach: float, parent: Body | None) -> tuple[Rays, Image, NDArray[np.int32]]:
+        """How far rays ``[R, 3]`` in the frame of a sensor go, and what they meet.
+
+        Returns:
+            Metres ``[R]`` (infinity: nothing within reach), labels ``[R]`` and ids of actors ``[R]``, 0 for the ground.
+        """
+        place = np.array(pose[:3], np.float64)
+        distances, labels, actors = np.empty(len(rays)), np.empty(len(rays), np.uint8), np.empty(len(rays), np.int32)
+        world = np.ascontiguousarray(rays @ axes(*pose[3:]))
+        level = self._level(parent)
+        cast_rays(self._ground, self._boxes(place), place, world, level, reach, distances, labels, actors)
+        return distances, labels, actors
+
+    def _level(self, parent: Body | None) -> float:
+        if parent is None:
+            return 0.0
+        return float(self._episode.bodies["z"][parent.slot]) - (parent.blueprint.size[2] if parent.walks else 0.0)
 
     def _boxes(self, place: NDArray[np.float64]) -> NDArray[np.void]:
         """Bodies and lights within reach."""
@@ -85,12 +109,12 @@ class Camera:
                 actor["height"],
             )
             box["red"], box["green"], box["blue"] = WALKER_COLOUR if body.walks else _colour(body)
-            box["label"] = body.blueprint.tag
+            box["label"], box["actor"] = body.blueprint.tag, body.id
         lamps = boxes[len(episode.actors.bodies) :]
         if len(lamps):
             location = lights.records["location"]
             lamps["x"], lamps["y"], lamps["z"] = location[:, 0], location[:, 1], location[:, 2] + LAMP_HEIGHT
-            lamps["cos"], lamps["label"] = 1.0, LIGHT_LABEL
+            lamps["cos"], lamps["label"], lamps["actor"] = 1.0, LIGHT_LABEL, lights.records["id"]
             lamps["half_length"], lamps["half_width"], lamps["height"] = LAMP_SIZE
             colours = np.array([LAMPS.get(int(state), OFF) for state in lights.records["light_state"]], np.uint8)
             lamps["red"], lamps["green"], lamps["blue"] = colours.T

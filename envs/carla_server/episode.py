@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from envs.carla_server.actors import Actor, Body, Registry, Sensor
-from envs.carla_server.blueprints import SPECTATOR, Blueprint
+from envs.carla_server.blueprints import NOT_MODELLED, SPECTATOR, Blueprint
 from envs.carla_server.collisions import Contact, resolve
 from envs.carla_server.geodesy import reference
 from envs.carla_server.limits import CallError, Limits
@@ -110,6 +110,8 @@ class Episode:
             CallError: no room, no parent, an attribute that cannot be, or somebody stands there.
         """
         values = blueprint.fill(given)
+        if blueprint.id in NOT_MODELLED:
+            raise CallError(f"spawn {blueprint.id}: the vlarl stand-in does not have this sensor")
         if blueprint.stream in CAMERAS:
             check_image(values, self.limits)
         holder = self.actors.find(parent, f"spawn {blueprint.id}") if parent else None

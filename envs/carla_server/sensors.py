@@ -17,7 +17,9 @@ from envs.carla_server.actors import Body, Sensor
 from envs.carla_server.cameras import Camera
 from envs.carla_server.episode import Episode
 from envs.carla_server.geodesy import locate
-from envs.carla_server.wire import CAMERAS, Stream, sensor_header
+from envs.carla_server.lidar import sweep
+from envs.carla_server.radar import detect
+from envs.carla_server.wire import CAMERAS, LIDARS, Stream, sensor_header
 
 GRAVITY = 9.81
 _IMAGE = struct.Struct("<IIf")
@@ -38,7 +40,9 @@ class Sensors:
             Stream.IMU: self._inertia,
             Stream.GNSS: self._position,
             Stream.OBSTACLE: self._obstacle,
+            Stream.RADAR: self._radar,
             **dict.fromkeys(CAMERAS, self._image),
+            **dict.fromkeys(LIDARS, self._sweep),
         }
 
     def publish(self, listened: Callable[[int], bool], send: Callable[[int, bytes], None]) -> None:
@@ -52,6 +56,7 @@ class Sensors:
             header = sensor_header(stream, episode.frame, episode.time, episode.pose(sensor))
             for message in self._makers[stream](sensor):
                 send(sensor.id, header + message)
+            sensor.last = episode.time
 
     def _parent(self, sensor: Sensor) -> Body | None:
         parent = self._episode.actors.by_id.get(sensor.parent)
@@ -102,6 +107,19 @@ class Sensors:
         assert stream is not None
         pixels = self._camera.draw(stream, pose, width, height, field_of_view, self._parent(sensor))
         yield _IMAGE.pack(width, height, field_of_view) + pixels.tobytes()
+
+    def _since(self, sensor: Sensor) -> float:
+        """Seconds since a sensor sent last."""
+        return self._episode.delta if sensor.last < 0.0 else self._episode.time - sensor.last
+
+    def _radar(self, sensor: Sensor) -> Iterator[bytes]:
+        yield detect(sensor, self._episode, self._camera, self._since(sensor), self._parent(sensor))
+
+    def _sweep(self, sensor: Sensor) -> Iterator[bytes]:
+        episode, seconds = self._episode, self._since(sensor)
+        pose, parent = episode.pose(sensor), self._parent(sensor)
+        message, sensor.angle = sweep(sensor, self._camera, pose, seconds, sensor.angle, parent, episode.limits)
+        yield message
 
 
 def _pack(value: Any) -> bytes:

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from envs.carla_server.blueprints import catalogue
 from envs.carla_server.calls_actors import ActorCalls
 from envs.carla_server.calls_batch import BatchCalls
@@ -22,10 +24,10 @@ from envs.carla_server.episode import Episode
 from envs.carla_server.hub import Hub
 from envs.carla_server.limits import CallError, Limits, ServerError
 from envs.carla_server.maps import MapLibrary
-from envs.carla_server.navigation import Navigation
+from envs.carla_server.navigation import FOLDER, Navigation
 from envs.carla_server.peers import RpcPeer
 from envs.carla_server.sensors import Sensors
-from envs.carla_server.wire import VERSION, WORLD_STREAM, answer, refusal
+from envs.carla_server.wire import VERSION, WORLD_STREAM, Pose, Stream, answer, refusal
 
 log = logging.getLogger("vlarl.carla")
 DEFAULT_DELTA = 0.05
@@ -75,7 +77,7 @@ class CarlaServer:
             self.hub.close()
             raise ServerError(str(error)) from error
         self._sensors = Sensors(self.episode, Camera(self.episode))
-        self.tick()  # what has to be compiled is compiled now, before a client waits for it
+        self._warm_up()
 
     def serve(self, seconds: float | None = None) -> None:
         """Serve until :attr:`stopped`, or for so long."""
@@ -145,6 +147,14 @@ class CarlaServer:
         self.stopped = True
         self.hub.close()
         self.episode.worlds.close()
+
+    def _warm_up(self) -> None:
+        """Compile what has to be compiled, and draw the map, before a client waits for it."""
+        self.tick()
+        camera, place = Camera(self.episode), Pose(0, 0, 1, 0, 0, 0)
+        camera.draw(Stream.RGB, place, 8, 8, 90.0, None)
+        camera.cast(place, np.array([[1.0, 0.0, 0.0]]), 1.0, None)
+        self.navigation.file(self.episode.map, self.navigation.files(self.episode.map, FOLDER)[0])
 
     def _collect(self) -> dict[str, Callable[..., Any]]:
         """Name -> method of all calls: the public methods of the classes of calls that take a peer."""

@@ -34,12 +34,17 @@ class Stream(enum.IntEnum):
     IMU = 5
     LANE_INVASION = 6
     OBSTACLE = 7
+    RADAR = 9
+    SEMANTIC_LIDAR = 10
+    LIDAR = 11
     RGB = 13
     SEMANTIC = 14
+    INSTANCE = 15
     WORLD = 17
 
 
-CAMERAS = (Stream.RGB, Stream.DEPTH, Stream.SEMANTIC)
+CAMERAS = (Stream.RGB, Stream.DEPTH, Stream.SEMANTIC, Stream.INSTANCE)
+LIDARS = (Stream.LIDAR, Stream.SEMANTIC_LIDAR)
 
 
 class Pose(NamedTuple):

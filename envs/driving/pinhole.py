@@ -37,6 +37,7 @@ BOX = np.dtype(
         ("green", np.uint8),
         ("blue", np.uint8),
         ("label", np.uint8),
+        ("actor", np.int32),  # its id
     ],
     align=True,
 )
@@ -122,6 +123,29 @@ def seen_part(
 
 
 @kernel
+def enter_box(box: Records, place: NDArray[np.float64], x: float, y: float, z: float) -> tuple[float, int]:
+    """How far along a ray (x, y, z) it enters a box, and through which pair of faces (Kay and Kajiya 1986).
+
+    Infinity where it passes by or starts inside; faces are 0 ahead and behind, 1 at the sides, 2 above and below.
+    """
+    dx, dy = place[0] - box.x, place[1] - box.y
+    start = (dx * box.cos + dy * box.sin, dy * box.cos - dx * box.sin, place[2] - box.z - 0.5 * box.height)
+    ray = (x * box.cos + y * box.sin, y * box.cos - x * box.sin, z)
+    half = (box.half_length, box.half_width, 0.5 * box.height)
+    enter, leave, face = -np.inf, np.inf, 0
+    for axis in range(3):
+        if ray[axis] == 0.0:
+            if abs(start[axis]) > half[axis]:
+                return np.inf, 0
+            continue
+        one, other = (-half[axis] - start[axis]) / ray[axis], (half[axis] - start[axis]) / ray[axis]
+        if min(one, other) > enter:
+            enter, face = min(one, other), axis
+        leave = min(leave, max(one, other))
+    return (enter, face) if NEAREST < enter <= leave else (np.inf, 0)
+
+
+@kernel
 def draw_box(
     box: Records,
     place: NDArray[np.float64],
@@ -130,40 +154,25 @@ def draw_box(
     image: Image,
     depth: NDArray[np.float32],
     labels: Image,
+    actors: NDArray[np.int32],
 ) -> None:
-    """Draw one box where it is nearest (rays against slabs, Kay and Kajiya 1986)."""
+    """Draw one box where it is nearest."""
     height, width = depth.shape
     first_column, end_column, first_row, end_row = seen_part(box, place, view, focal, width, height)
-    dx, dy = place[0] - box.x, place[1] - box.y
-    start = (dx * box.cos + dy * box.sin, dy * box.cos - dx * box.sin, place[2] - box.z - 0.5 * box.height)
-    half = (box.half_length, box.half_width, 0.5 * box.height)
     for i in range(first_row, end_row):
         up = (0.5 * height - i - 0.5) / focal
         for j in range(first_column, end_column):
             right = (j + 0.5 - 0.5 * width) / focal
             x = view[0, 0] + right * view[1, 0] + up * view[2, 0]
             y = view[0, 1] + right * view[1, 1] + up * view[2, 1]
-            ray = (
-                x * box.cos + y * box.sin,
-                y * box.cos - x * box.sin,
-                view[0, 2] + right * view[1, 2] + up * view[2, 2],
-            )
-            enter, leave, face = -np.inf, np.inf, 0
-            for axis in range(3):
-                if ray[axis] == 0.0:
-                    if abs(start[axis]) > half[axis]:
-                        leave = -np.inf
-                    continue
-                one, other = (-half[axis] - start[axis]) / ray[axis], (half[axis] - start[axis]) / ray[axis]
-                if min(one, other) > enter:
-                    enter, face = min(one, other), axis
-                leave = min(leave, max(one, other))
-            if NEAREST < enter <= leave and enter < depth[i, j]:
+            z = view[0, 2] + right * view[1, 2] + up * view[2, 2]
+            enter, face = enter_box(box, place, x, y, z)
+            if enter < depth[i, j]:
                 shade = 1.0 if face == 2 else 0.8 if face == 0 else 0.65
                 image[i, j, 0] = np.uint8(shade * box.blue)
                 image[i, j, 1] = np.uint8(shade * box.green)
                 image[i, j, 2] = np.uint8(shade * box.red)
-                depth[i, j], labels[i, j] = enter, box.label
+                depth[i, j], labels[i, j], actors[i, j] = enter, box.label, box.actor
 
 
 @kernel
@@ -177,6 +186,7 @@ def render(
     image: Image,
     depth: NDArray[np.float32],
     labels: Image,
+    actors: NDArray[np.int32],
 ) -> None:
     """Draw what a camera sees.
 
@@ -190,7 +200,51 @@ def render(
         image: ``uint8 [H, W, 4]`` blue, green, red, 255; written.
         depth: ``float32 [H, W]`` metres along the camera's axis; written.
         labels: ``uint8 [H, W]`` CARLA's semantic labels; written.
+        actors: ``int32 [H, W]`` ids of what is seen, 0 for what is no actor; written.
     """
     draw_ground(layers, place, view, focal, level, image, depth, labels)
+    actors[:] = 0
     for number in range(len(boxes)):
-        draw_box(boxes[number], place, view, focal, image, depth, labels)
+        draw_box(boxes[number], place, view, focal, image, depth, labels, actors)
+
+
+@kernel
+def cast_rays(
+    layers: StaticLayers,
+    boxes: Records,
+    place: NDArray[np.float64],
+    rays: NDArray[np.float64],
+    level: float,
+    reach: float,
+    distances: NDArray[np.float64],
+    labels: Image,
+    actors: NDArray[np.int32],
+) -> None:
+    """How far rays go before they meet the ground or a box.
+
+    Args:
+        layers: the ground.
+        boxes: ``[N]`` of :data:`BOX`.
+        place: ``[3]`` where they start, metres.
+        rays: ``[R, 3]`` unit vectors.
+        level: height of the ground, metres.
+        reach: metres; what is further is not met.
+        distances: ``float64 [R]`` metres, infinity where nothing is met; written.
+        labels: ``uint8 [R]``; written.
+        actors: ``int32 [R]`` ids, 0 for the ground; written.
+    """
+    rows, columns = layers.codes.shape
+    for i in range(len(rays)):
+        x, y, z = rays[i, 0], rays[i, 1], rays[i, 2]
+        best, label, actor = np.inf, 0, 0
+        if z < 0.0 and (level - place[2]) / z <= reach:
+            best = (level - place[2]) / z
+            column = math.floor((place[0] + best * x - layers.x) * layers.pixels_per_metre)
+            row = math.floor((-place[1] - best * y - layers.y) * layers.pixels_per_metre)
+            inside = 0 <= row < rows and 0 <= column < columns
+            label = ROAD_LABEL if inside and layers.codes[row, column] & ROAD else TERRAIN_LABEL
+        for number in range(len(boxes)):
+            enter, _ = enter_box(boxes[number], place, x, y, z)
+            if enter < best and enter <= reach:
+                best, label, actor = enter, boxes[number].label, boxes[number].actor
+        distances[i], labels[i], actors[i] = best, label, actor
