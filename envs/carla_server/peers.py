@@ -99,7 +99,7 @@ class RpcPeer(Peer):
         super().__init__(connection, limits)
         self._call = call
         self._unpacker = msgpack.Unpacker(
-            raw=False, strict_map_key=False, max_buffer_size=limits.message_bytes, unicode_errors="surrogateescape"
+            raw=False, max_buffer_size=limits.message_bytes, unicode_errors="surrogateescape"
         )
 
     def receive(self) -> None:
