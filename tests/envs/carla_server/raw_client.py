@@ -88,9 +88,7 @@ class RawListener:
 
     def __init__(self, server: CarlaServer, stream: int) -> None:
         self.server = server
-        self.socket = socket.socket()
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 14)  # little, so that tests fill it soon
-        self.socket.connect(("127.0.0.1", server.hub.stream_port))
+        self.socket = socket.create_connection(("127.0.0.1", server.hub.stream_port))
         self.socket.sendall(struct.pack("<I", stream))
         self.socket.setblocking(False)
         self._data = b""

@@ -149,18 +149,18 @@ def test_a_stalled_listener_stops_nobody(server):
     synchronous(small)
     stream = 77
     client, stalled, awake = RawClient(small), RawListener(small, stream), RawListener(small, stream)
-    for number in range(100):  # 10 MB: more than the sockets buffer
+    for number in range(200):  # 20 MB: more than the sockets buffer
         small.hub.publish(stream, struct.pack("<Q", number) + bytes(100_000))
         assert struct.unpack_from("<Q", awake.message())[0] == number
     assert client.call("version") == "0.9.16"
     peers = [peer for peer in small.hub.peers if getattr(peer, "dropped", 0)]
     assert len(peers) == 1, "what it cannot take is dropped"
     assert peers[0].pending < 400_000
-    got = [stalled.message() for _ in range(100 - peers[0].dropped)]
+    got = [stalled.message() for _ in range(200 - peers[0].dropped)]
     numbers = [struct.unpack_from("<Q", message)[0] for message in got]
     assert numbers == list(range(len(got))) and all(len(message) == 100_008 for message in got), "whole and in order"
-    small.hub.publish(stream, struct.pack("<Q", 100))
-    assert struct.unpack_from("<Q", stalled.message())[0] == 100, "and it goes on where it reads again"
+    small.hub.publish(stream, struct.pack("<Q", 200))
+    assert struct.unpack_from("<Q", stalled.message())[0] == 200, "and it goes on where it reads again"
     small.close()
 
 
