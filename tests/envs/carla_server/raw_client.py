@@ -8,6 +8,7 @@ from typing import Any
 
 import msgpack
 
+from envs.carla_server.peers import StreamPeer
 from envs.carla_server.server import CarlaServer
 
 PATIENCE = 400
@@ -88,15 +89,19 @@ class RawListener:
 
     def __init__(self, server: CarlaServer, stream: int) -> None:
         self.server = server
+        before = self._listeners(stream)
         self.socket = socket.create_connection(("127.0.0.1", server.hub.stream_port))
         self.socket.sendall(struct.pack("<I", stream))
         self.socket.setblocking(False)
         self._data = b""
         for _ in range(PATIENCE):
-            if server.hub.listened(stream):
+            if self._listeners(stream) > before:
                 return
             server.hub.poll(0.01)
         raise AssertionError("the server does not take the subscription")
+
+    def _listeners(self, stream: int) -> int:
+        return sum(isinstance(peer, StreamPeer) and peer.stream == stream for peer in self.server.hub.peers)
 
     def message(self) -> bytes | None:
         """The next message, None once the server has closed the connection."""
