@@ -11,6 +11,8 @@ from envs.carla_server.blueprints import Blueprint
 from envs.carla_server.limits import CallError
 from envs.carla_server.wire import Pose
 
+REMEMBERED = 1000
+"""Boxes of so many are kept after they are gone."""
 NO_BOX = [[0.0, 0.0, 0.0], [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]]
 
 
@@ -92,6 +94,8 @@ class Registry:
         """By slot."""
         self.sensors: dict[int, Sensor] = {}
         self.next_id = 1
+        self.gone: dict[int, list[list[float]]] = {}
+        """Boxes of those who were taken out: a traffic manager asks a little late, and ends without an answer."""
 
     def new_id(self) -> int:
         """An id that nobody has had."""
@@ -109,6 +113,9 @@ class Registry:
     def remove(self, actor: Actor) -> None:
         """Take an actor out."""
         del self.by_id[actor.id]
+        self.gone[actor.id] = actor.box
+        if len(self.gone) > REMEMBERED:
+            del self.gone[next(iter(self.gone))]
         if isinstance(actor, Body):
             del self.bodies[actor.slot]
         self.sensors.pop(actor.id, None)

@@ -146,6 +146,8 @@ class ActorCalls:
 
     def get_actor_bounding_box(self, peer: RpcPeer, number: int) -> list[Any]:
         """The box of an actor."""
+        if number in self._episode.actors.gone:
+            return self._episode.actors.gone[number]
         return self._episode.actors.find(reading.whole(number), "get_bounding_box").box
 
     def apply_control_to_vehicle(self, peer: RpcPeer, number: int, control: Any) -> None:

@@ -97,10 +97,6 @@ class WorldCalls:
         """Keep the weather."""
         self._server.weather = reading.numbers(weather, WEATHER, "weather")
 
-    def is_weather_enabled(self, peer: RpcPeer) -> bool:
-        """Whether weather is drawn."""
-        return False
-
     def query_lights_state(self, peer: RpcPeer, client: str = "") -> list[Any]:
         """Street lamps: none."""
         return []

@@ -6,7 +6,6 @@ In synchronous mode the world waits for ``tick``; otherwise it goes on by itself
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -29,7 +28,6 @@ from envs.carla_server.peers import RpcPeer
 from envs.carla_server.sensors import Sensors
 from envs.carla_server.wire import VERSION, WORLD_STREAM, Pose, Stream, answer, refusal
 
-log = logging.getLogger("vlarl.carla")
 DEFAULT_DELTA = 0.05
 DEFAULT_SETTINGS: list[Any] = [False, False, [False], True, 0.01, 10, 0.0, False, 3000.0, 2000.0, True]
 
@@ -68,6 +66,8 @@ class CarlaServer:
         """Port -> address and the connection of whoever runs it."""
         self.navigation = Navigation()
         self.stopped = False
+        self.watch: Callable[[str, str], None] | None = None
+        """Is told of every call and what was wrong with it, if anything."""
         self._due = time.monotonic()
         self.calls = self._collect()
         self.hub = Hub(host, port, self.call, self._forget, self._greet, self.limits)
@@ -131,16 +131,19 @@ class CarlaServer:
 
     def call(self, peer: RpcPeer, name: str, arguments: list[Any]) -> Any:
         """Answer one call, as an envelope. Whatever is wrong with it becomes an error of the caller."""
-        method = self.calls.get(name)
+        method, problem, result = self.calls.get(name), "", None
         if method is None:
-            return refusal(f"{name}: this call is not known to the vlarl stand-in for CARLA {VERSION}")
-        try:
-            return answer(method(peer, *arguments))
-        except CallError as error:
-            return refusal(str(error))
-        except (TypeError, ValueError, IndexError, KeyError, OverflowError) as error:
-            log.debug("%s%r", name, arguments, exc_info=True)
-            return refusal(f"{name}: arguments that cannot be used ({error})")
+            problem = f"{name}: this call is not known to the vlarl stand-in for CARLA {VERSION}"
+        else:
+            try:
+                result = method(peer, *arguments)
+            except CallError as error:
+                problem = str(error)
+            except (TypeError, ValueError, IndexError, KeyError, OverflowError) as error:
+                problem = f"{name}: arguments that cannot be used ({error})"
+        if self.watch is not None:
+            self.watch(name, problem)
+        return refusal(problem) if problem else answer(result)
 
     def close(self) -> None:
         """Disconnect everybody."""

@@ -18,10 +18,12 @@ from envs.driving.records import Kind, Light
 
 PEDESTRIAN = int(Kind.PEDESTRIAN)
 RED, YELLOW, GREEN = int(Light.RED), int(Light.YELLOW), int(Light.GREEN)
-ZONE = 2.0
-"""A vehicle that stands is at a light or stop sign within this distance before its line, metres."""
-REACTION = 0.4
-"""A moving one is from where it could just stop, had it so many seconds to react."""
+ZONE = 6.0
+"""A vehicle is at a light or stop sign within this distance before its line, metres."""
+MARGIN, REACTION = 2.0, 0.4
+"""A fast one is from where it could just stop so many metres before the line, had it so many seconds to react."""
+STICKY = 40.0
+"""And it stays at a light within this distance, metres: one that brakes does not leave it again."""
 BEHIND = 0.5
 """A light does not concern a vehicle whose front is this far behind its line, metres."""
 
@@ -48,17 +50,21 @@ def consider_lines(
     zone: float,
     stopping: float,
     lights: NDArray[np.uint8],
+    light_actors: NDArray[np.int64],
+    last: int,
     found: int,
     state: int,
 ) -> tuple[int, int]:
     """The strictest of ``found`` and the stop lines of one lane within the zone, and its state; a stop sign is red.
 
-    A yellow light before which the vehicle cannot stop any more is not one it is at.
+    ``last`` is the actor of the light that the vehicle has been at, 0 for none. A yellow light before which the vehicle
+    cannot stop any more is not one it is at.
     """
     lane = world_map.lanes[lane_number]
     for place in range(lane.stop_start, lane.stop_stop):
         distance = ahead + world_map.stops[place].arc
-        if not -BEHIND < distance < zone:
+        reach = STICKY if last != 0 and light_actors[place] == last else zone
+        if not -BEHIND < distance < reach:
             continue
         shown = RED if world_map.stops[place].kind == STOP_SIGN else int(lights[place])
         if shown == YELLOW and distance < stopping:
@@ -75,18 +81,22 @@ def line_ahead(
     lane_number: int,
     arc: float,
     lights: NDArray[np.uint8],
+    light_actors: NDArray[np.int64],
+    last: int,
     parameters: Records,
 ) -> tuple[int, int]:
     """The stop line that a vehicle is at, -1 for none, and the state of its light (CARLA's numbers; green for none)."""
     stopping = actor.speed * actor.speed / (2.0 * parameters.brake_deceleration)
-    zone = ZONE + REACTION * abs(actor.speed) + stopping
+    zone = max(ZONE, MARGIN + REACTION * abs(actor.speed) + stopping)
     ahead = -arc - actor.half_length
-    found, state = consider_lines(world_map, lane_number, ahead, zone, stopping, lights, -1, GREEN)
+    found, state = consider_lines(world_map, lane_number, ahead, zone, stopping, lights, light_actors, last, -1, GREEN)
     lane = world_map.lanes[lane_number]
-    if found < 0 and ahead + lane.length < zone:
+    if found < 0 and ahead + lane.length < STICKY:
+        beyond = ahead + lane.length
         for number in range(lane.successor_start, lane.successor_stop):
+            following = world_map.successors[number]
             found, state = consider_lines(
-                world_map, world_map.successors[number], ahead + lane.length, zone, stopping, lights, found, state
+                world_map, following, beyond, zone, stopping, lights, light_actors, last, found, state
             )
     return found, state
 
@@ -130,7 +140,8 @@ def show_bodies(
         lane, arc = own_lane(world_map, actor, scratch)
         if lane >= 0:
             body.speed_limit = 3.6 * world_map.lanes[lane].speed_limit
-            place, state = line_ahead(world_map, actor, lane, arc, lights, parameters)
+            last = int(body.light)
+            place, state = line_ahead(world_map, actor, lane, arc, lights, light_actors, last, parameters)
         body.light_state = state
         body.light = 0 if place < 0 else light_actors[place]
         body.at_light = 1 if body.light != 0 else 0

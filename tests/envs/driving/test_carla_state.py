@@ -28,8 +28,8 @@ def worlds():
     return worlds
 
 
-def show(worlds, lights):
-    records = np.zeros(3, RECORD)
+def show(worlds, lights, records=None):
+    records = np.zeros(3, RECORD) if records is None else records
     ids = np.where(worlds.map.stops["kind"] == 0, 1000 + np.arange(len(lights)), 0)
     show_bodies(
         worlds.map, worlds.actors[0], np.array([1]), lights, ids, records, make_scratch(len(worlds.map.lanes), 1),
@@ -78,8 +78,8 @@ def test_frame_is_left_handed(worlds):
 @pytest.mark.parametrize(
     ("before", "speed", "shown", "at"),
     [
-        (1.5, 0.0, RED, True),
-        (2.5, 0.0, RED, False),  # a vehicle that stands is at a light within 2 m
+        (5.5, 0.0, RED, True),
+        (6.5, 0.0, RED, False),  # a vehicle that stands is at a light within 6 m
         (-0.4, 0.0, RED, True),
         (-0.6, 0.0, RED, False),  # its front is behind the line
         (15.0, 10.0, RED, True),  # 2 + 0.4 * 10 + 100 / (2 * 4.952) = 16.1 m
@@ -99,6 +99,15 @@ def test_where_a_vehicle_is_at_its_light(worlds, before, speed, shown, at):
     assert record["light_state"] == (shown if at else GREEN)
     lane = worlds.map.stops["lane"][line]
     assert record["speed_limit"] == pytest.approx(3.6 * worlds.map.lanes["speed_limit"][lane])
+
+
+def test_a_braking_vehicle_stays_at_its_light(worlds):
+    line = light_line(worlds)
+    records = np.zeros(3, RECORD)
+    lights = np.full(len(worlds.map.stops), RED, np.uint8)
+    for before, speed, at in ((17.0, 10.0, False), (15.0, 10.0, True), (14.0, 4.0, True), (-1.0, 4.0, False)):
+        put(worlds, line, before, speed)
+        assert bool(show(worlds, lights, records)["at_light"]) is at
 
 
 def test_a_stop_sign_is_a_red_light_without_a_light(worlds):
