@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from vlarl.errors import NameNotFoundError, unknown_name
 
-HELPERS = ("measure", "contenders", "stock", "phases", "footprint", "fault_injection")
+HELPERS = ("measure", "contenders", "stock", "phases", "footprint", "fault_injection", "carla_client")
 """Modules of ``vlarl/bench`` that are not benchmarks themselves."""
 
 

@@ -16,6 +16,8 @@ import traceback
 import carla
 
 DELTA = 0.05
+EVENTS = ("sensor.other.collision", "sensor.other.lane_invasion", "sensor.other.obstacle")
+"""Sensors that may have nothing to send."""
 
 
 class Session:
@@ -53,6 +55,9 @@ class Session:
         sensor.listen(found.put)
         self.kept.append(sensor)  # it stops listening with its last reference
         self.ticks(1)
+        if name not in EVENTS:
+            while found.empty():  # the client connects to the stream when it likes
+                self.ticks(1)
         return sensor, found
 
     def clear(self) -> None:
@@ -66,6 +71,15 @@ class Session:
             if actor.type_id.startswith(("vehicle.", "walker.", "sensor.", "controller.")):
                 actor.destroy()
         self.ticks(1)
+
+
+def at_frame(found: queue.Queue, frame: int):
+    """What a sensor has sent at a frame."""
+    while True:
+        data = found.get(timeout=20)
+        if data.frame >= frame:
+            assert data.frame == frame, (data.frame, frame)
+            return data
 
 
 def near(found: float, expected: float, tolerance: float = 1e-3) -> None:
@@ -372,14 +386,11 @@ def inertia_and_position(s: Session) -> None:
     _, position = s.sensor("sensor.other.gnss", car)
     car.apply_control(carla.VehicleControl(throttle=1.0))
     s.ticks(10)
-    first = [inertia.get(timeout=10) for _ in range(11)][-1]
+    first = at_frame(inertia, s.world.get_snapshot().frame)
     near(first.accelerometer.z, 9.81)
     near(first.accelerometer.x, car.get_acceleration().length(), 0.05)
     near(first.compass, (math.radians(car.get_transform().rotation.yaw) + math.pi / 2) % (2 * math.pi), 1e-3)
-    where = [position.get(timeout=10) for _ in range(10)][-1]
-    assert where.frame <= s.world.get_snapshot().frame
-    s.ticks(1)
-    where = position.get(timeout=10)
+    where = at_frame(position, s.world.get_snapshot().frame)
     expected = s.map.transform_to_geolocation(where.transform.location)
     near(where.latitude, expected.latitude, 1e-9)
     near(where.longitude, expected.longitude, 1e-9)
@@ -421,12 +432,7 @@ def cameras(s: Session) -> None:
     names = ("rgb", "depth", "semantic_segmentation", "instance_segmentation")
     queues = [s.sensor(f"sensor.camera.{name}", car, place, **size)[1] for name in names]
     frame = s.world.tick()
-    images = []
-    for found in queues:
-        image = found.get(timeout=10)
-        while image.frame < frame:
-            image = found.get(timeout=10)
-        images.append(image)
+    images = [at_frame(found, frame) for found in queues]
     assert {(image.frame, image.width, image.height) for image in images} == {(frame, 64, 48)}
     colour, depth, labels, instance = (bytes(image.raw_data) for image in images)
     middle, top = 4 * (24 * 64 + 32), 4 * 32
@@ -446,55 +452,19 @@ def lidars_and_radar(s: Session) -> None:
     _, plain = s.sensor("sensor.lidar.ray_cast", car, roof, **sweep)
     _, semantic = s.sensor("sensor.lidar.ray_cast_semantic", car, roof, **sweep)
     _, radar = s.sensor("sensor.other.radar", car, carla.Transform(carla.Location(x=2.5, z=0.7)))
-    points = plain.get(timeout=10)
+    frame = s.world.tick()
+    points = at_frame(plain, frame)
     assert points.channels == 32 and len(points) > 500
     lowest = min(point.point.z for point in points)
     near(lowest, -2.4, 1e-3)
-    hits = [point for point in semantic.get(timeout=10) if point.object_idx == other.id]
+    hits = [point for point in at_frame(semantic, frame) if point.object_idx == other.id]
     assert hits and {hit.object_tag for hit in hits} == {14}
     near(min(hit.point.x for hit in hits), 15.0 - 2.09, 0.3)
     car.apply_control(carla.VehicleControl(throttle=1.0))
     s.ticks(10)
-    found = [radar.get(timeout=10) for _ in range(11)][-1]
+    found = at_frame(radar, s.world.get_snapshot().frame)
     nearest = [detection for detection in found if abs(detection.altitude) < 0.02 and abs(detection.azimuth) < 0.02]
     assert nearest and all(detection.velocity < -0.5 for detection in nearest), "it comes nearer"
-
-
-def traffic_manager(s: Session) -> None:
-    manager = s.client.get_trafficmanager(s.manager_port)
-    manager.set_synchronous_mode(True)
-    manager.set_random_device_seed(5)
-    cars = [s.car(point) for point in range(0, len(s.points), max(1, len(s.points) // 8))][:8]
-    s.ticks(1)
-    for car in cars:
-        car.set_autopilot(True, manager.get_port())
-    places = {car.id: car.get_location() for car in cars}
-    driven = dict.fromkeys(places, 0.0)
-    offset, stood, ran = 0.0, 0, 0
-    at = dict.fromkeys(places, None)
-    for _ in range(1200):
-        s.world.tick()
-        for car in cars:
-            here = car.get_location()
-            driven[car.id] += here.distance(places[car.id])
-            places[car.id] = here
-            offset = max(offset, here.distance_2d(s.map.get_waypoint(here).transform.location))
-            light = car.get_traffic_light() if car.is_at_traffic_light() else None
-            red = light is not None and light.get_state() == carla.TrafficLightState.Red
-            stood += red and car.get_velocity().length() < 0.05
-            # It was at a light that is red still, and no longer is: it has crossed the line.
-            ran += at[car.id] is not None and light is None and at[car.id].get_state() == carla.TrafficLightState.Red
-            at[car.id] = light if red else None
-    assert sum(driven.values()) / len(cars) > 60.0, driven
-    assert offset < 2.0, offset
-    assert stood > 20 and ran == 0, (stood, ran)
-    other = carla.Client("127.0.0.1", s.port, worker_threads=1)
-    other.set_timeout(30.0)
-    other.get_world()
-    assert other.get_trafficmanager(s.manager_port).get_port() == s.manager_port, "found through the server"
-    for car in cars:
-        car.set_autopilot(False, manager.get_port())
-    manager.shut_down()
 
 
 def unknown_calls(s: Session) -> None:
@@ -532,6 +502,44 @@ def other_maps(s: Session) -> None:
     assert s.world.get_map().name.endswith("OpenDriveMap")
     s.world = s.client.load_world(name)
     s.synchronous()
+
+
+def traffic_manager(s: Session) -> None:
+    # The last check: after shut_down() the client's own bookkeeping of sockets breaks down when it loads another map.
+    manager = s.client.get_trafficmanager(s.manager_port)
+    manager.set_synchronous_mode(True)
+    manager.set_random_device_seed(5)
+    cars = [s.car(point) for point in range(0, len(s.points), max(1, len(s.points) // 8))][:8]
+    s.ticks(1)
+    for car in cars:
+        car.set_autopilot(True, manager.get_port())
+    places = {car.id: car.get_location() for car in cars}
+    driven = dict.fromkeys(places, 0.0)
+    offset, stood, ran = 0.0, 0, 0
+    at = dict.fromkeys(places, None)
+    for _ in range(1200):
+        s.world.tick()
+        for car in cars:
+            here = car.get_location()
+            driven[car.id] += here.distance(places[car.id])
+            places[car.id] = here
+            offset = max(offset, here.distance_2d(s.map.get_waypoint(here).transform.location))
+            light = car.get_traffic_light() if car.is_at_traffic_light() else None
+            red = light is not None and light.get_state() == carla.TrafficLightState.Red
+            stood += red and car.get_velocity().length() < 0.05
+            # It was at a light that is red still, and no longer is: it has crossed the line.
+            ran += at[car.id] is not None and light is None and at[car.id].get_state() == carla.TrafficLightState.Red
+            at[car.id] = light if red else None
+    assert sum(driven.values()) / len(cars) > 60.0, driven
+    assert offset < 2.0, offset
+    assert stood > 20 and ran == 0, (stood, ran)
+    other = carla.Client("127.0.0.1", s.port, worker_threads=1)
+    other.set_timeout(30.0)
+    other.get_world()
+    assert other.get_trafficmanager(s.manager_port).get_port() == s.manager_port, "found through the server"
+    for car in cars:
+        car.set_autopilot(False, manager.get_port())
+    manager.shut_down()
 
 
 CHECKS = [item for name, item in list(globals().items()) if getattr(item, "__annotations__", {}).get("s") == "Session"]

@@ -1,4 +1,4 @@
-"""The genuine carla 0.9.16 client on the stand-in. It runs in its own process: it aborts on a record that is not right."""
+"""The genuine carla 0.9.16 client on the stand-in, in its own process: it aborts on a record that is not right."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ CHECKS = [
 NOT_SENT = {
     "set_actor_dead": "the client's navigation says so of walkers that were run over",
     "set_actor_autopilot": "only as a command of a batch",
+    "get_traffic_manager_running": "only to find a traffic manager of another process",
     "freeze_traffic_light": "0.9.16's TrafficLight.freeze freezes all lights",
 }
 """Calls that the client does not send from these checks, and why."""
