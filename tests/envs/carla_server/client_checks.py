@@ -460,8 +460,8 @@ def lidars_and_radar(s: Session) -> None:
     car.apply_control(carla.VehicleControl(throttle=1.0))
     s.ticks(10)
     found = at_frame(radar, s.world.get_snapshot().frame)
-    nearest = [detection for detection in found if abs(detection.altitude) < 0.02 and abs(detection.azimuth) < 0.02]
-    assert nearest and all(detection.velocity < -0.5 for detection in nearest), "it comes nearer"
+    speeds = [detection.velocity for detection in found]
+    assert speeds and max(speeds) < -0.5, "all that is ahead comes nearer"
 
 
 def unknown_calls(s: Session) -> None:
