@@ -12,7 +12,7 @@ EXTRAS = {
     "numba": "drive",
     "gymnasium": "mujoco",
     "stable_baselines3": "bench",
-    "carla": "carla",
+    "carla": "carla-client",
     "sapien": "robotwin",
     "ray": "ray",
     "diffusers": "diffusion",

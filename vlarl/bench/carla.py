@@ -55,7 +55,9 @@ def run(options: Options) -> int:
     try:
         import carla  # noqa: F401
     except ModuleNotFoundError as error:
-        raise UserError("vlarl bench carla needs CARLA's own client: pip install carla==0.9.16") from error
+        from vlarl.extras import missing_extra
+
+        raise missing_extra("carla", needed_by="vlarl bench carla") from error
     table = Table()
     with serving(options) as port, tempfile.TemporaryDirectory() as home:
         words = [sys.executable, str(CLIENT), str(port), str(options.cars), str(options.ticks)]

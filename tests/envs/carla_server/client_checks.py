@@ -9,81 +9,15 @@ from __future__ import annotations
 
 import json
 import math
-import queue
 import sys
 import traceback
+from collections.abc import Callable
+from typing import Any
 
 import carla
 
-DELTA = 0.05
-EVENTS = ("sensor.other.collision", "sensor.other.lane_invasion", "sensor.other.obstacle")
-"""Sensors that may have nothing to send."""
-
-
-class Session:
-    """A client in synchronous mode, and what it has spawned."""
-
-    def __init__(self, port: int, manager_port: int) -> None:
-        self.port, self.manager_port = port, manager_port
-        self.kept: list[carla.Actor] = []
-        self.client = carla.Client("127.0.0.1", port, worker_threads=1)
-        self.client.set_timeout(60.0)
-        self.world = self.client.get_world()
-        self.synchronous()
-
-    def synchronous(self) -> None:
-        settings = self.world.get_settings()
-        settings.synchronous_mode, settings.fixed_delta_seconds = True, DELTA
-        self.world.apply_settings(settings)
-        self.map = self.world.get_map()
-        self.blueprints = self.world.get_blueprint_library()
-        self.points = self.map.get_spawn_points()
-
-    def car(self, point: int = 0, blueprint: str = "vehicle.tesla.model3") -> carla.Vehicle:
-        return self.world.spawn_actor(self.blueprints.find(blueprint), self.points[point])
-
-    def ticks(self, count: int) -> None:
-        for _ in range(count):
-            self.world.tick()
-
-    def sensor(self, name: str, parent: carla.Actor, place: carla.Transform | None = None, **attributes: object):
-        blueprint = self.blueprints.find(name)
-        for key, value in attributes.items():
-            blueprint.set_attribute(key, str(value))
-        sensor = self.world.spawn_actor(blueprint, place or carla.Transform(), attach_to=parent)
-        found: queue.Queue = queue.Queue()
-        sensor.listen(found.put)
-        self.kept.append(sensor)  # it stops listening with its last reference
-        self.ticks(1)
-        if name not in EVENTS:
-            while found.empty():  # the client connects to the stream when it likes
-                self.ticks(1)
-        return sensor, found
-
-    def clear(self) -> None:
-        """Destroy what a check has left."""
-        self.ticks(1)  # the client lists what it has seen in a state
-        for sensor in self.kept:
-            if sensor.is_alive and sensor.is_listening:
-                sensor.stop()
-        self.kept.clear()
-        for actor in self.world.get_actors():
-            if actor.type_id.startswith(("vehicle.", "walker.", "sensor.", "controller.")):
-                actor.destroy()
-        self.ticks(1)
-
-
-def at_frame(found: queue.Queue, frame: int):
-    """What a sensor has sent at a frame."""
-    while True:
-        data = found.get(timeout=20)
-        if data.frame >= frame:
-            assert data.frame == frame, (data.frame, frame)
-            return data
-
-
-def near(found: float, expected: float, tolerance: float = 1e-3) -> None:
-    assert abs(found - expected) <= tolerance, f"{found}, expected {expected}"
+from tests.envs.carla_server import client_sensor_checks, client_street_checks
+from tests.envs.carla_server.client_session import DELTA, Session, near
 
 
 def versions(s: Session) -> None:
@@ -295,175 +229,6 @@ def level_and_debug(s: Session) -> None:
     s.ticks(1)
 
 
-def traffic_lights(s: Session) -> None:
-    lights = s.world.get_actors().filter("traffic.traffic_light")
-    landmarks = s.map.get_all_landmarks_of_type("1000001")
-    assert len(lights) == len({landmark.id for landmark in landmarks}) > 0
-    light = s.world.get_traffic_light(landmarks[0])
-    assert light is not None and light.get_opendrive_id() == landmarks[0].id
-    assert s.world.get_traffic_light_from_opendrive_id(landmarks[0].id).id == light.id
-    near(light.get_location().distance(landmarks[0].transform.location), 0.0, 6.0)
-    group = light.get_group_traffic_lights()
-    assert light.id in [other.id for other in group]
-    assert light.get_affected_lane_waypoints()
-    for waypoint in light.get_stop_waypoints():
-        assert waypoint.transform.location.distance(light.get_location()) < 40.0
-    assert (light.get_green_time(), light.get_yellow_time(), light.get_red_time()) == (10.0, 3.0, 2.0)
-    assert len(light.get_light_boxes()) == 1 and light.get_pole_index() == 0
-    s.world.reset_all_traffic_lights()
-    s.ticks(1)
-    states = {other.id: other.get_state() for other in group}
-    assert carla.TrafficLightState.Green in states.values() and carla.TrafficLightState.Red in states.values()
-    light.set_state(carla.TrafficLightState.Yellow)
-    light.set_green_time(4.0)
-    light.set_yellow_time(1.5)
-    light.set_red_time(0.5)
-    s.ticks(1)
-    assert light.get_state() == carla.TrafficLightState.Yellow
-    assert (light.get_green_time(), light.get_yellow_time(), light.get_red_time()) == (4.0, 1.5, 0.5)
-    light.freeze(True)
-    s.ticks(1)
-    assert light.is_frozen()
-    light.freeze(False)
-    s.world.freeze_all_traffic_lights(True)
-    s.ticks(400)
-    assert light.get_state() == carla.TrafficLightState.Yellow
-    s.world.freeze_all_traffic_lights(False)
-    light.reset_group()
-    s.ticks(1)
-    assert not light.is_frozen() and light.get_elapsed_time() < 1.0
-
-
-def walkers(s: Session) -> None:
-    blueprint = s.blueprints.filter("walker.pedestrian.*")[0]
-    walker = s.world.spawn_actor(blueprint, s.points[0])
-    s.ticks(1)
-    start = walker.get_location()
-    walker.apply_control(carla.WalkerControl(carla.Vector3D(0, 1, 0), 1.5, False))
-    s.ticks(20)
-    moved = walker.get_location() - start
-    near(moved.y, 1.5, 0.1)
-    near(moved.x, 0.0)
-    near(walker.get_control().speed, 1.5)
-    command = carla.command.ApplyWalkerControl(walker.id, carla.WalkerControl(carla.Vector3D(1, 0, 0), 2.0, False))
-    assert not s.client.apply_batch_sync([command], True)[0].error
-    s.ticks(10)
-    assert walker.get_velocity().x > 1.9
-
-
-def walkers_that_find_their_way(s: Session) -> None:
-    s.world.set_pedestrians_seed(3)
-    s.world.set_pedestrians_cross_factor(0.0)
-    people = []
-    for number in range(3):
-        place = s.world.get_random_location_from_navigation()
-        assert place is not None
-        lane = s.map.get_waypoint(place)
-        beyond = lane.transform.location.distance_2d(place) - 0.5 * lane.lane_width if lane is not None else 1.0
-        assert -1.0 < beyond < 6.0, "on the pavement"
-        walker = s.world.spawn_actor(s.blueprints.filter("walker.pedestrian.*")[number], carla.Transform(place))
-        people.append((walker, place))
-    s.ticks(1)
-    for walker, _ in people:
-        controller = s.world.spawn_actor(s.blueprints.find("controller.ai.walker"), carla.Transform(), attach_to=walker)
-        s.ticks(1)
-        controller.start()
-        controller.go_to_location(s.world.get_random_location_from_navigation())
-        controller.set_max_speed(1.4)
-    s.ticks(100)
-    moved = sorted(walker.get_location().distance(place) for walker, place in people)
-    assert moved[1] > 3.0, moved  # 5 s at 1.4 m/s are 7 m; one may have arrived soon
-    for actor in s.world.get_actors().filter("controller.*"):
-        actor.stop()
-
-
-def inertia_and_position(s: Session) -> None:
-    car = s.car()
-    _, inertia = s.sensor("sensor.other.imu", car)
-    _, position = s.sensor("sensor.other.gnss", car)
-    car.apply_control(carla.VehicleControl(throttle=1.0))
-    s.ticks(10)
-    first = at_frame(inertia, s.world.get_snapshot().frame)
-    near(first.accelerometer.z, 9.81)
-    near(first.accelerometer.x, car.get_acceleration().length(), 0.05)
-    near(first.compass, (math.radians(car.get_transform().rotation.yaw) + math.pi / 2) % (2 * math.pi), 1e-3)
-    where = at_frame(position, s.world.get_snapshot().frame)
-    expected = s.map.transform_to_geolocation(where.transform.location)
-    near(where.latitude, expected.latitude, 1e-9)
-    near(where.longitude, expected.longitude, 1e-9)
-
-
-def collisions_and_obstacles(s: Session) -> None:
-    car = s.car()
-    ahead = carla.Transform(s.points[0].location + s.points[0].get_forward_vector() * 12.0, s.points[0].rotation)
-    other = s.world.spawn_actor(s.blueprints.find("vehicle.audi.tt"), ahead)
-    _, hits = s.sensor("sensor.other.collision", car)
-    _, obstacles = s.sensor("sensor.other.obstacle", car, distance=30)
-    car.apply_control(carla.VehicleControl(throttle=1.0))
-    s.ticks(80)
-    hit = hits.get(timeout=10)
-    assert hit.actor.id == car.id and hit.other_actor.id == other.id
-    assert hit.normal_impulse.length() > 1000.0
-    seen = obstacles.get(timeout=10)
-    assert seen.other_actor.id == other.id
-    near(seen.distance, 12.0 - 2.09, 0.2)
-    gap = car.get_location().distance(other.get_location()) - 2.40 - 2.09
-    assert -0.01 < gap < 0.5, "they do not drive through each other"
-    assert other.get_location().distance(ahead.location) < 0.5
-
-
-def lane_invasion(s: Session) -> None:
-    car = s.car()
-    _, crossed = s.sensor("sensor.other.lane_invasion", car)
-    car.apply_control(carla.VehicleControl(throttle=0.7, steer=-0.3))
-    s.ticks(60)
-    assert crossed.get(timeout=10).crossed_lane_markings
-
-
-def cameras(s: Session) -> None:
-    car = s.car()
-    ahead = carla.Transform(s.points[0].location + s.points[0].get_forward_vector() * 20.0, s.points[0].rotation)
-    other = s.world.spawn_actor(s.blueprints.find("vehicle.audi.tt"), ahead)
-    place = carla.Transform(carla.Location(x=2.5, z=0.7))
-    size = {"image_size_x": 64, "image_size_y": 48}
-    names = ("rgb", "depth", "semantic_segmentation", "instance_segmentation")
-    queues = [s.sensor(f"sensor.camera.{name}", car, place, **size)[1] for name in names]
-    frame = s.world.tick()
-    images = [at_frame(found, frame) for found in queues]
-    assert {(image.frame, image.width, image.height) for image in images} == {(frame, 64, 48)}
-    colour, depth, labels, instance = (bytes(image.raw_data) for image in images)
-    middle, top = 4 * (24 * 64 + 32), 4 * 32
-    blue, green, red = depth[middle : middle + 3]
-    near((red + 256 * green + 65536 * blue) / (2**24 - 1) * 1000.0, 20.0 - 2.5 - 2.09, 0.05)
-    assert labels[middle + 2] == 14 and labels[top + 2] == 11
-    assert instance[middle + 1] == other.id % 256
-    assert colour[middle : middle + 3] != colour[top : top + 3]
-
-
-def lidars_and_radar(s: Session) -> None:
-    car = s.car()
-    ahead = carla.Transform(s.points[0].location + s.points[0].get_forward_vector() * 15.0, s.points[0].rotation)
-    other = s.world.spawn_actor(s.blueprints.find("vehicle.audi.tt"), ahead)
-    roof = carla.Transform(carla.Location(z=2.4))
-    sweep = {"range": 40, "rotation_frequency": 20, "points_per_second": 64000}
-    _, plain = s.sensor("sensor.lidar.ray_cast", car, roof, **sweep)
-    _, semantic = s.sensor("sensor.lidar.ray_cast_semantic", car, roof, **sweep)
-    _, radar = s.sensor("sensor.other.radar", car, carla.Transform(carla.Location(x=2.5, z=0.7)))
-    frame = s.world.tick()
-    points = at_frame(plain, frame)
-    assert points.channels == 32 and len(points) > 500
-    lowest = min(point.point.z for point in points)
-    near(lowest, -2.4, 1e-3)
-    hits = [point for point in at_frame(semantic, frame) if point.object_idx == other.id]
-    assert hits and {hit.object_tag for hit in hits} == {14}
-    near(min(hit.point.x for hit in hits), 15.0 - 2.09, 0.3)
-    car.apply_control(carla.VehicleControl(throttle=1.0))
-    s.ticks(10)
-    found = at_frame(radar, s.world.get_snapshot().frame)
-    speeds = [detection.velocity for detection in found]
-    assert speeds and max(speeds) < -0.5, "all that is ahead comes nearer"
-
-
 def unknown_calls(s: Session) -> None:
     for call in (
         lambda: s.client.start_recorder("log"),
@@ -541,7 +306,14 @@ def traffic_manager(s: Session) -> None:
     manager.shut_down()
 
 
-CHECKS = [item for name, item in list(globals().items()) if getattr(item, "__annotations__", {}).get("s") == "Session"]
+def checks_of(names: dict[str, Any]) -> list[Callable[[Session], None]]:
+    """The checks of a module, in order."""
+    return [item for item in names.values() if getattr(item, "__annotations__", {}).get("s") == "Session"]
+
+
+CHECKS = [item for m in (client_sensor_checks, client_street_checks) for item in checks_of(vars(m))] + checks_of(
+    globals()
+)
 
 
 def main(port: int, manager_port: int, names: list[str]) -> None:

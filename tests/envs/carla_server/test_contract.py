@@ -25,7 +25,8 @@ HERE = Path(__file__).parent
 SCRIPT = HERE / "client_checks.py"
 CHECKS = [
     node.name
-    for node in ast.parse(SCRIPT.read_text()).body
+    for script in (*sorted(HERE.glob("client_*_checks.py")), SCRIPT)
+    for node in ast.parse(script.read_text()).body
     if isinstance(node, ast.FunctionDef) and [argument.arg for argument in node.args.args] == ["s"]
 ]
 NOT_SENT = {
@@ -76,7 +77,7 @@ def run_client(script: Path, *arguments: Any, home: Path) -> subprocess.Complete
         [sys.executable, str(script), *map(str, arguments)],
         capture_output=True,
         text=True,
-        env={**os.environ, "HOME": str(home)},
+        env={**os.environ, "HOME": str(home), "PYTHONPATH": str(HERE.parents[2])},
         timeout=250,
         check=False,
     )
