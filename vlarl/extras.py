@@ -12,7 +12,7 @@ EXTRAS = {
     "numba": "drive",
     "gymnasium": "mujoco",
     "stable_baselines3": "bench",
-    "carla": "carla",
+    "carla": "carla-client",
     "sapien": "robotwin",
     "ray": "ray",
     "diffusers": "diffusion",
@@ -26,8 +26,11 @@ EXTRAS = {
 """Top-level import name -> the extra of ours that installs it."""
 
 
-def missing_extra(module: str, needed_by: str) -> MissingExtraError:
-    """The error for an optional dependency that is not installed, with the command that installs it."""
-    extra = EXTRAS.get(module.partition(".")[0])
+def missing_extra(module: str, needed_by: str, extra: str | None = None) -> MissingExtraError:
+    """The error for an optional dependency that is not installed, with the command that installs it.
+
+    ``extra`` is for modules that several extras install.
+    """
+    extra = extra or EXTRAS.get(module.partition(".")[0])
     fix = f"pip install -c constraints.txt -e '.[{extra}]'" if extra else f"pip install {module}"
     return MissingExtraError(f"{needed_by} needs {module!r}, which is not installed. Install it with: {fix}")

@@ -12,7 +12,18 @@ from collections.abc import Sequence
 
 from vlarl.errors import NameNotFoundError, unknown_name
 
-HELPERS = ("measure", "contenders", "stock", "phases", "footprint", "fault_injection", "robust_training", "cleanrl")
+HELPERS = (
+    "measure",
+    "contenders",
+    "stock",
+    "phases",
+    "footprint",
+    "fault_injection",
+    "robust_training",
+    "cleanrl",
+    "drive_peers",
+    "carla_client",
+)
 """Modules of ``vlarl/bench`` that are not benchmarks themselves."""
 
 

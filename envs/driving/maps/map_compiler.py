@@ -129,8 +129,9 @@ def _assemble(
     for lane, others in enumerate(successors):
         for other in others:
             predecessors[other].add(lane)
-    road_ids = _integers([road.id for road in drive.roads.values()])
-    junction_ids = _integers(list(drive.junctions) + [road.junction for road in drive.roads.values() if road.junction])
+    road_ids = integer_ids([road.id for road in drive.roads.values()])
+    crossed = [road.junction for road in drive.roads.values() if road.junction]
+    junction_ids = integer_ids(list(drive.junctions) + crossed)
     junction = [junction_ids[road.junction] if road.junction else -1 for road, _ in lanes]
     beside = np.array(
         [[-1 if other is None else numbers[other] for other in neighbours(road, key)] for road, key in lanes], np.int32
@@ -171,7 +172,7 @@ def _stop_arrays(lines: list[StopLine]) -> dict[str, np.ndarray]:
     }
 
 
-def _integers(names: Sequence[str]) -> dict[str, int]:
+def integer_ids(names: Sequence[str]) -> dict[str, int]:
     """Ids as non-negative int32: themselves where all are such numbers, else their places in the file."""
     unique = list(dict.fromkeys(names))
     if all(name.isascii() and name.isdigit() and int(name) < 2**31 for name in unique):

@@ -97,7 +97,7 @@ def _guards(
             if signal.type not in TRAFFIC_LIGHTS and signal.type != STOP_SIGN:
                 continue
             kind = STOP_SIGN_KIND if signal.type == STOP_SIGN else TRAFFIC_LIGHT
-            for key, along in _guarded(road, signal):
+            for key, along in guarded_lanes(road, signal):
                 if key in numbers:
                     strip = strips[numbers[key]]
                     arc = float(np.clip(along, 0.0, strip.arc[-1]))
@@ -106,7 +106,7 @@ def _guards(
     return found
 
 
-def _guarded(road: Road, signal: Signal) -> list[tuple[Key, float]]:
+def guarded_lanes(road: Road, signal: Signal) -> list[tuple[Key, float]]:
     """The lanes a signal is valid for, and how far along each it stands."""
     section = max((n for n, part in enumerate(road.sections) if part.start <= signal.s), default=0)
     part = road.sections[section]

@@ -25,13 +25,18 @@ RUNNING = int(Status.RUNNING)
 
 @kernel
 def drive_external(actor: Records, seconds: float, parameters: Records) -> None:
-    """One physics step of a vehicle that is driven from outside."""
+    """One physics step of a vehicle that is driven from outside.
+
+    A throttle below 0 drives backwards. Against the way that the vehicle still moves, throttle brakes.
+    """
     actor.steer = lagged(actor.steer, actor.steer_command, parameters.steer_lag, seconds)
     actor.throttle = lagged(actor.throttle, actor.throttle_command, parameters.pedal_lag, seconds)
     actor.brake = lagged(actor.brake, actor.brake_command, parameters.pedal_lag, seconds)
     actor.wheel = parameters.steer_gain * actor.steer
-    acceleration = pedal_acceleration(actor.speed, actor.throttle, actor.brake, parameters)
-    move(actor, acceleration, actor.wheel, parameters.front_axle, parameters.rear_axle, seconds)
+    way = -1.0 if actor.speed < 0.0 or (actor.speed == 0.0 and actor.throttle < 0.0) else 1.0
+    push = way * actor.throttle
+    acceleration = pedal_acceleration(way * actor.speed, max(push, 0.0), max(actor.brake, -push), parameters)
+    move(actor, acceleration, actor.wheel, parameters.front_axle, parameters.rear_axle, seconds, way)
 
 
 @kernel

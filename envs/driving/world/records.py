@@ -73,14 +73,14 @@ ACTOR = np.dtype(
         ("y", np.float64),
         ("z", np.float64),
         ("heading", np.float64),
-        ("speed", np.float64),  # along the body, m/s
+        ("speed", np.float64),  # along the body, m/s; below 0 backwards
         ("velocity_x", np.float64),
         ("velocity_y", np.float64),
         ("yaw_rate", np.float64),  # rad/s
         ("acceleration", np.float64),  # along the body, m/s^2, over the last control step
         ("lateral_acceleration", np.float64),  # to the left, m/s^2
         ("steer_command", np.float64),  # -1 (right) ... 1 (left)
-        ("throttle_command", np.float64),  # 0 ... 1
+        ("throttle_command", np.float64),  # -1 (full throttle backwards) ... 1
         ("brake_command", np.float64),  # 0 ... 1
         ("steer", np.float64),  # what the lagging actuators have reached
         ("throttle", np.float64),

@@ -20,6 +20,8 @@ class Spawn:
     controller: Controller = Controller.STILL
     speed: float = 0.0
     """m/s along the heading."""
+    size: tuple[float, float, float] | None = None
+    """Half length, half width and height, metres; None: those of its kind."""
 
 
 @dataclass(frozen=True, kw_only=True)

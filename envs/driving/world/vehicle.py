@@ -56,25 +56,29 @@ def pedal_acceleration(speed: float, throttle: float, brake: float, parameters: 
 
 
 @kernel
-def move(actor: Records, acceleration: float, wheel: float, front: float, rear: float, seconds: float) -> None:
+def move(
+    actor: Records, acceleration: float, wheel: float, front: float, rear: float, seconds: float, way: float = 1.0
+) -> None:
     """One step of the kinematic bicycle (Rajamani 2012, section 2.2) about the box's centre, by the midpoint rule.
 
-    Speed never falls below 0: braking ends in standstill. The midpoint rule is exact for constant speed and wheel angle
-    up to third order in the turned angle.
+    Speed along the way never falls below 0: braking ends in standstill. The midpoint rule is exact for constant speed
+    and wheel angle up to third order in the turned angle.
 
     Args:
         actor: changed in place.
-        acceleration: along the body, m/s^2.
+        acceleration: along the way, m/s^2.
         wheel: angle of the front wheels, radians, positive to the left.
         front: distance of the front axle ahead of the centre, metres.
         rear: distance of the rear axle behind the centre, metres.
         seconds: duration.
+        way: 1 forwards, -1 backwards.
     """
-    before = actor.speed
+    before = way * actor.speed
     after = max(before + acceleration * seconds, 0.0)
     travelled = 0.5 * (before + after) * seconds
     if acceleration < 0.0 and after == 0.0:
         travelled = before * before / (-2.0 * acceleration)
+    travelled, after = way * travelled, way * after
     slip = math.atan(rear / (front + rear) * math.tan(wheel))
     turn = travelled / rear * math.sin(slip)
     course = actor.heading + 0.5 * turn + slip

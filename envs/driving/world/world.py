@@ -163,6 +163,8 @@ class DrivingWorlds:
         if spawn.controller in (Controller.TRAFFIC, Controller.WALKER):
             raise SpawnError(f"{spawn.controller.name.lower()} is put into a world by its start's counts only")
         set_looks(actor, int(spawn.kind))
+        if spawn.size is not None:
+            actor["half_length"], actor["half_width"], actor["height"] = spawn.size
         clear_actor(actor)
         actor["controller"], actor["x"], actor["y"] = spawn.controller, spawn.x, spawn.y
         actor["heading"], actor["speed"] = spawn.heading, spawn.speed

@@ -1,0 +1,130 @@
+"""Images of cameras: flat-shaded boxes on the painted ground. What is to draw better has to offer ``draw``, no more."""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.carla_server.actors import Body
+from envs.carla_server.episode import Episode
+from envs.carla_server.signals import GREEN, RED, YELLOW
+from envs.carla_server.wire import Pose, Stream
+from envs.driving.drawing import Image
+from envs.driving.pinhole import BOX, FURTHEST, axes, cast_rays, render
+from envs.driving.static_layers import StaticLayers, rasterise
+
+Rays = NDArray[np.float64]
+
+PIXELS_PER_METRE = 4.0
+"""Of the ground."""
+REACH = 200.0
+"""What is further away is not drawn, metres."""
+WALKER_COLOUR, OFF = (250, 210, 40), (60, 60, 60)
+LAMPS = {RED: (230, 30, 30), YELLOW: (250, 190, 30), GREEN: (40, 200, 70)}
+LIGHT_LABEL = 7
+LAMP_HEIGHT, LAMP_SIZE = 3.0, (0.25, 0.25, 0.9)
+"""Traffic lights are boxes that hang so high."""
+
+
+class Camera:
+    """Draws for the sensors of an episode."""
+
+    def __init__(self, episode: Episode) -> None:
+        self._episode = episode
+
+    @cached_property
+    def _ground(self) -> StaticLayers:
+        return rasterise(self._episode.map.graph, PIXELS_PER_METRE)
+
+    def draw(
+        self, kind: Stream, pose: Pose, width: int, height: int, field: float, parent: Body | None
+    ) -> NDArray[np.uint8]:
+        """What a camera sees.
+
+        Args:
+            kind: ``RGB``, ``DEPTH``, ``SEMANTIC`` or ``INSTANCE``.
+            pose: of the camera.
+            width: pixels.
+            height: pixels.
+            field: horizontal field of view, degrees.
+            parent: the body that carries the camera: the ground is level with it.
+
+        Returns:
+            ``uint8 [height, width, 4]`` as CARLA packs it: blue, green, red; depth in 24 bits, red lowest, of 1000 m;
+            the label in red, and for instances the actor's id in green and blue.
+        """
+        image = np.empty((height, width, 4), np.uint8)
+        depth, labels = np.empty((height, width), np.float32), np.empty((height, width), np.uint8)
+        actors = np.empty((height, width), np.int32)
+        level = self._level(parent)
+        focal = width / (2.0 * math.tan(math.radians(min(max(field, 1.0), 170.0)) / 2.0))
+        place = np.array(pose[:3], np.float64)
+        boxes = self._boxes(place)
+        render(self._ground, boxes, place, axes(*pose[3:]), focal, level, image, depth, labels, actors)
+        if kind == Stream.DEPTH:
+            steps = np.minimum(depth / FURTHEST * (2**24 - 1), 2**24 - 1).astype(np.uint32)
+            for channel, shift in ((2, 0), (1, 8), (0, 16)):
+                image[:, :, channel] = (steps >> shift) & 0xFF
+        elif kind == Stream.SEMANTIC:
+            image[:, :, :2], image[:, :, 2] = 0, labels
+        elif kind == Stream.INSTANCE:
+            image[:, :, 2], image[:, :, 1], image[:, :, 0] = labels, actors & 0xFF, (actors >> 8) & 0xFF
+        return image
+
+    def cast(self, pose: Pose, rays: Rays, reach: float, parent: Body | None) -> tuple[Rays, Image, NDArray[np.int32]]:
+        """How far rays ``[R, 3]`` in the frame of a sensor go, and what they meet.
+
+        Returns:
+            Metres ``[R]`` (infinity: nothing within reach), labels ``[R]`` and ids of actors ``[R]``, 0 for the ground.
+        """
+        place = np.array(pose[:3], np.float64)
+        distances, labels, actors = np.empty(len(rays)), np.empty(len(rays), np.uint8), np.empty(len(rays), np.int32)
+        world = np.ascontiguousarray(rays @ axes(*pose[3:]))
+        level = self._level(parent)
+        cast_rays(self._ground, self._boxes(place), place, world, level, reach, distances, labels, actors)
+        return distances, labels, actors
+
+    def _level(self, parent: Body | None) -> float:
+        if parent is None:
+            return 0.0
+        return float(self._episode.bodies["z"][parent.slot]) - (parent.blueprint.size[2] if parent.walks else 0.0)
+
+    def _boxes(self, place: NDArray[np.float64]) -> NDArray[np.void]:
+        """Bodies and lights within reach."""
+        episode, lights = self._episode, self._episode.lights
+        boxes = np.zeros(len(episode.actors.bodies) + len(lights.signs), BOX)
+        for box, (slot, body) in zip(boxes, episode.actors.bodies.items()):
+            actor = episode.bodies[slot]
+            heading = -float(actor["heading"])
+            box["x"], box["y"], box["z"] = actor["x"], -actor["y"], actor["z"]
+            if body.walks:
+                box["z"] -= body.blueprint.size[2]
+            box["cos"], box["sin"] = math.cos(heading), math.sin(heading)
+            box["half_length"], box["half_width"], box["height"] = (
+                actor["half_length"],
+                actor["half_width"],
+                actor["height"],
+            )
+            box["red"], box["green"], box["blue"] = WALKER_COLOUR if body.walks else _colour(body)
+            box["label"], box["actor"] = body.blueprint.tag, body.id
+        lamps = boxes[len(episode.actors.bodies) :]
+        if len(lamps):
+            location = lights.records["location"]
+            lamps["x"], lamps["y"], lamps["z"] = location[:, 0], location[:, 1], location[:, 2] + LAMP_HEIGHT
+            lamps["cos"], lamps["label"], lamps["actor"] = 1.0, LIGHT_LABEL, lights.records["id"]
+            lamps["half_length"], lamps["half_width"], lamps["height"] = LAMP_SIZE
+            colours = np.array([LAMPS.get(int(state), OFF) for state in lights.records["light_state"]], np.uint8)
+            lamps["red"], lamps["green"], lamps["blue"] = colours.T
+        near = (boxes["x"] - place[0]) ** 2 + (boxes["y"] - place[1]) ** 2 < REACH**2
+        return boxes[near]
+
+
+def _colour(body: Body) -> tuple[int, int, int]:
+    parts = body.values.get("color", (0, ""))[1].split(",")
+    if len(parts) != 3 or not all(part.strip().isdigit() for part in parts):
+        return 120, 120, 120
+    red, green, blue = (min(int(part), 255) for part in parts)
+    return red, green, blue

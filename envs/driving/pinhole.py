@@ -1,0 +1,250 @@
+"""A flat-shaded pinhole camera: the raster of the map as ground, boxes for everything that stands on it, sky above.
+
+The ground is level; whatever is painted on it comes from :mod:`envs.driving.static_layers`. Every pixel has a colour, a
+depth along the camera's axis and a semantic label. Places are in CARLA's left-handed frame (x ahead, y right, z up).
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.driving.compiled import kernel
+from envs.driving.drawing import Image
+from envs.driving.map_arrays import Records
+from envs.driving.static_layers import BROKEN, ROAD, SOLID, StaticLayers
+
+FURTHEST = 1000.0
+"""Depth of the sky, metres."""
+NEAREST = 0.1
+"""What is nearer is not seen, metres."""
+SKY_LABEL, ROAD_LABEL, LINE_LABEL, TERRAIN_LABEL = 11, 1, 24, 10
+SKY, ROAD_COLOUR, LINE, TERRAIN = (170, 200, 235), (92, 92, 96), (235, 235, 235), (96, 130, 82)
+
+BOX = np.dtype(
+    [
+        ("x", np.float64),
+        ("y", np.float64),
+        ("z", np.float64),  # of the bottom
+        ("cos", np.float64),  # of the yaw
+        ("sin", np.float64),
+        ("half_length", np.float64),
+        ("half_width", np.float64),
+        ("height", np.float64),
+        ("red", np.uint8),
+        ("green", np.uint8),
+        ("blue", np.uint8),
+        ("label", np.uint8),
+        ("actor", np.int32),  # its id
+    ],
+    align=True,
+)
+
+
+def axes(pitch: float, yaw: float, roll: float) -> NDArray[np.float64]:
+    """``[3, 3]`` unit vectors ahead, to the right and up of a rotation in degrees (LibCarla's ``geom/Math.cpp``)."""
+    sp, sy, sr = np.sin(np.radians([pitch, yaw, roll]))
+    cp, cy, cr = np.cos(np.radians([pitch, yaw, roll]))
+    return np.array(
+        [
+            [cp * cy, cp * sy, sp],
+            [cy * sp * sr - sy * cr, sy * sp * sr + cy * cr, -cp * sr],
+            [-cy * sp * cr - sy * sr, cy * sr - sy * sp * cr, cp * cr],
+        ]
+    )
+
+
+@kernel
+def draw_ground(
+    layers: StaticLayers,
+    place: NDArray[np.float64],
+    view: NDArray[np.float64],
+    focal: float,
+    level: float,
+    image: Image,
+    depth: NDArray[np.float32],
+    labels: Image,
+) -> None:
+    """Fill every pixel with ground or sky."""
+    height, width = depth.shape
+    rows, columns = layers.codes.shape
+    ratio = layers.pixels_per_metre
+    for i in range(height):
+        up = (0.5 * height - i - 0.5) / focal
+        for j in range(width):
+            right = (j + 0.5 - 0.5 * width) / focal
+            fall = view[0, 2] + right * view[1, 2] + up * view[2, 2]
+            distance = (level - place[2]) / fall if fall != 0.0 else -1.0
+            colour, label = SKY, SKY_LABEL
+            if NEAREST < distance < FURTHEST:
+                x = place[0] + distance * (view[0, 0] + right * view[1, 0] + up * view[2, 0])
+                y = place[1] + distance * (view[0, 1] + right * view[1, 1] + up * view[2, 1])
+                column, row = math.floor((x - layers.x) * ratio), math.floor((-y - layers.y) * ratio)
+                code = layers.codes[row, column] if 0 <= row < rows and 0 <= column < columns else np.uint8(0)
+                if code & (SOLID | BROKEN):
+                    colour, label = LINE, LINE_LABEL
+                elif code & ROAD:
+                    colour, label = ROAD_COLOUR, ROAD_LABEL
+                else:
+                    colour, label = TERRAIN, TERRAIN_LABEL
+            else:
+                distance = FURTHEST
+            image[i, j, 0], image[i, j, 1], image[i, j, 2] = colour[2], colour[1], colour[0]
+            image[i, j, 3], depth[i, j], labels[i, j] = 255, distance, label
+
+
+@kernel
+def seen_part(
+    box: Records, place: NDArray[np.float64], view: NDArray[np.float64], focal: float, width: int, height: int
+) -> tuple[int, int, int, int]:
+    """Columns and rows (first, end, first, end) that a box can cover: all where it reaches behind the camera."""
+    left, right, top, bottom = np.inf, -np.inf, np.inf, -np.inf
+    before = 0
+    for corner in range(8):
+        along = box.half_length if corner & 1 else -box.half_length
+        aside = box.half_width if corner & 2 else -box.half_width
+        dx = box.x + along * box.cos - aside * box.sin - place[0]
+        dy = box.y + along * box.sin + aside * box.cos - place[1]
+        dz = box.z + (box.height if corner & 4 else 0.0) - place[2]
+        ahead = dx * view[0, 0] + dy * view[0, 1] + dz * view[0, 2]
+        if ahead > NEAREST:
+            before += 1
+            column = 0.5 * width + focal * (dx * view[1, 0] + dy * view[1, 1] + dz * view[1, 2]) / ahead
+            row = 0.5 * height - focal * (dx * view[2, 0] + dy * view[2, 1] + dz * view[2, 2]) / ahead
+            left, right, top, bottom = min(left, column), max(right, column), min(top, row), max(bottom, row)
+    if before == 0:
+        return 0, 0, 0, 0
+    if before < 8:
+        return 0, width, 0, height
+    first_column, first_row = int(max(left, 0.0)), int(max(top, 0.0))
+    return first_column, int(min(right + 1.0, width)), first_row, int(min(bottom + 1.0, height))
+
+
+@kernel
+def enter_box(box: Records, place: NDArray[np.float64], x: float, y: float, z: float) -> tuple[float, int]:
+    """How far along a ray (x, y, z) it enters a box, and through which pair of faces (Kay and Kajiya 1986).
+
+    Infinity where it passes by or starts inside; faces are 0 ahead and behind, 1 at the sides, 2 above and below.
+    """
+    dx, dy = place[0] - box.x, place[1] - box.y
+    start = (dx * box.cos + dy * box.sin, dy * box.cos - dx * box.sin, place[2] - box.z - 0.5 * box.height)
+    ray = (x * box.cos + y * box.sin, y * box.cos - x * box.sin, z)
+    half = (box.half_length, box.half_width, 0.5 * box.height)
+    enter, leave, face = -np.inf, np.inf, 0
+    for axis in range(3):
+        if ray[axis] == 0.0:
+            if abs(start[axis]) > half[axis]:
+                return np.inf, 0
+            continue
+        one, other = (-half[axis] - start[axis]) / ray[axis], (half[axis] - start[axis]) / ray[axis]
+        if min(one, other) > enter:
+            enter, face = min(one, other), axis
+        leave = min(leave, max(one, other))
+    return (enter, face) if NEAREST < enter <= leave else (np.inf, 0)
+
+
+@kernel
+def draw_box(
+    box: Records,
+    place: NDArray[np.float64],
+    view: NDArray[np.float64],
+    focal: float,
+    image: Image,
+    depth: NDArray[np.float32],
+    labels: Image,
+    actors: NDArray[np.int32],
+) -> None:
+    """Draw one box where it is nearest."""
+    height, width = depth.shape
+    first_column, end_column, first_row, end_row = seen_part(box, place, view, focal, width, height)
+    for i in range(first_row, end_row):
+        up = (0.5 * height - i - 0.5) / focal
+        for j in range(first_column, end_column):
+            right = (j + 0.5 - 0.5 * width) / focal
+            x = view[0, 0] + right * view[1, 0] + up * view[2, 0]
+            y = view[0, 1] + right * view[1, 1] + up * view[2, 1]
+            z = view[0, 2] + right * view[1, 2] + up * view[2, 2]
+            enter, face = enter_box(box, place, x, y, z)
+            if enter < depth[i, j]:
+                shade = 1.0 if face == 2 else 0.8 if face == 0 else 0.65
+                image[i, j, 0] = np.uint8(shade * box.blue)
+                image[i, j, 1] = np.uint8(shade * box.green)
+                image[i, j, 2] = np.uint8(shade * box.red)
+                depth[i, j], labels[i, j], actors[i, j] = enter, box.label, box.actor
+
+
+@kernel
+def render(
+    layers: StaticLayers,
+    boxes: Records,
+    place: NDArray[np.float64],
+    view: NDArray[np.float64],
+    focal: float,
+    level: float,
+    image: Image,
+    depth: NDArray[np.float32],
+    labels: Image,
+    actors: NDArray[np.int32],
+) -> None:
+    """Draw what a camera sees.
+
+    Args:
+        layers: the ground.
+        boxes: ``[N]`` of :data:`BOX`.
+        place: ``[3]`` of the camera, metres.
+        view: ``[3, 3]`` of :func:`axes`.
+        focal: length in pixels.
+        level: height of the ground, metres.
+        image: ``uint8 [H, W, 4]`` blue, green, red, 255; written.
+        depth: ``float32 [H, W]`` metres along the camera's axis; written.
+        labels: ``uint8 [H, W]`` CARLA's semantic labels; written.
+        actors: ``int32 [H, W]`` ids of what is seen, 0 for what is no actor; written.
+    """
+    draw_ground(layers, place, view, focal, level, image, depth, labels)
+    actors[:] = 0
+    for number in range(len(boxes)):
+        draw_box(boxes[number], place, view, focal, image, depth, labels, actors)
+
+
+@kernel
+def cast_rays(
+    layers: StaticLayers,
+    boxes: Records,
+    place: NDArray[np.float64],
+    rays: NDArray[np.float64],
+    level: float,
+    reach: float,
+    distances: NDArray[np.float64],
+    labels: Image,
+    actors: NDArray[np.int32],
+) -> None:
+    """How far rays go before they meet the ground or a box.
+
+    Args:
+        layers: the ground.
+        boxes: ``[N]`` of :data:`BOX`.
+        place: ``[3]`` where they start, metres.
+        rays: ``[R, 3]`` unit vectors.
+        level: height of the ground, metres.
+        reach: metres; what is further is not met.
+        distances: ``float64 [R]`` metres, infinity where nothing is met; written.
+        labels: ``uint8 [R]``; written.
+        actors: ``int32 [R]`` ids, 0 for the ground; written.
+    """
+    rows, columns = layers.codes.shape
+    for i in range(len(rays)):
+        x, y, z = rays[i, 0], rays[i, 1], rays[i, 2]
+        best, label, actor = np.inf, 0, 0
+        if z < 0.0 and (level - place[2]) / z <= reach:
+            best = (level - place[2]) / z
+            column = math.floor((place[0] + best * x - layers.x) * layers.pixels_per_metre)
+            row = math.floor((-place[1] - best * y - layers.y) * layers.pixels_per_metre)
+            inside = 0 <= row < rows and 0 <= column < columns
+            label = ROAD_LABEL if inside and layers.codes[row, column] & ROAD else TERRAIN_LABEL
+        for number in range(len(boxes)):
+            enter, _ = enter_box(boxes[number], place, x, y, z)
+            if enter < best and enter <= reach:
+                best, label, actor = enter, boxes[number].label, boxes[number].actor
+        distances[i], labels[i], actors[i] = best, label, actor
