@@ -11,7 +11,7 @@ cd "$(dirname "$0")/.."
 
 venv=.venv
 stamp=$venv/.vlarl-setup
-extras=${VLARL_EXTRAS:-libero,mujoco,bench,dev}
+extras=${VLARL_EXTRAS:-libero,mujoco,bench,carla,dev}
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 

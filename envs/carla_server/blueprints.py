@@ -10,7 +10,7 @@ from typing import Any
 
 from envs.carla_server.limits import CallError
 from envs.carla_server.wire import BACKEND, Stream
-from envs.driving.records import Kind
+from envs.driving.world.records import Kind
 from vlarl.errors import unknown_name
 
 BOOL, INT, FLOAT, TEXT, COLOUR = 1, 2, 3, 4, 5

@@ -10,7 +10,7 @@ from envs.carla_server.actors import Actor, Body
 from envs.carla_server.limits import CallError
 from envs.carla_server.physics import physics_control
 from envs.carla_server.wire import Pose
-from envs.driving.records import Controller
+from envs.driving.world.records import Controller
 
 if TYPE_CHECKING:
     from envs.carla_server.episode import Episode

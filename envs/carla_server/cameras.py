@@ -12,9 +12,9 @@ from envs.carla_server.actors import Body
 from envs.carla_server.episode import Episode
 from envs.carla_server.signals import GREEN, RED, YELLOW
 from envs.carla_server.wire import Pose, Stream
-from envs.driving.drawing import Image
 from envs.driving.pinhole import BOX, FURTHEST, axes, cast_rays, render
-from envs.driving.static_layers import StaticLayers, rasterise
+from envs.driving.views.drawing import Image
+from envs.driving.views.static_layers import StaticLayers, rasterise
 
 Rays = NDArray[np.float64]
 

@@ -30,10 +30,10 @@ from envs.carla_server.wire import (
 )
 from envs.driving.carla_state import show_bodies
 from envs.driving.errors import SpawnError
-from envs.driving.occupancy import make_scratch
-from envs.driving.records import Controller, Kind
-from envs.driving.start import Spawn, Start
-from envs.driving.world import DrivingWorlds
+from envs.driving.world.occupancy import make_scratch
+from envs.driving.world.records import Controller, Kind
+from envs.driving.world.start import Spawn, Start
+from envs.driving.world.world import DrivingWorlds
 
 MAP_CHANGED_STATES = 1
 """So many states of a new episode say that the map has changed."""

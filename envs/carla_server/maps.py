@@ -9,12 +9,12 @@ import numpy as np
 
 from envs.carla_server.limits import CallError
 from envs.carla_server.wire import Pose
-from envs.driving.lane_graph import LaneGraph
-from envs.driving.map_compiler import compile_map, load_map
-from envs.driving.map_generator import MAPS, shipped_map
-from envs.driving.opendrive import parse_opendrive
-from envs.driving.opendrive_types import OpenDrive
-from envs.driving.xml_reader import read_bytes
+from envs.driving.maps.lane_graph import LaneGraph
+from envs.driving.maps.map_compiler import compile_map, load_map
+from envs.driving.maps.map_generator import MAPS, shipped_map
+from envs.driving.maps.opendrive import parse_opendrive
+from envs.driving.maps.opendrive_types import OpenDrive
+from envs.driving.maps.xml_reader import read_bytes
 from vlarl.errors import UserError, unknown_name
 
 PREFIX = "vlarl_stand_in/Maps/"

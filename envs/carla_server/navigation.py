@@ -17,9 +17,9 @@ from scipy import ndimage, spatial
 
 from envs.carla_server.limits import CallError
 from envs.carla_server.maps import CarlaMap
-from envs.driving.drawing import fill_quad
-from envs.driving.lane_graph import LaneGraph
-from envs.driving.static_layers import ROAD, rasterise
+from envs.driving.maps.lane_graph import LaneGraph
+from envs.driving.views.drawing import fill_quad
+from envs.driving.views.static_layers import ROAD, rasterise
 
 FOLDER = "Nav"
 """What the client asks for."""

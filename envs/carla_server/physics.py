@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from envs.carla_server.blueprints import Blueprint
-from envs.driving.vehicle import VehicleModel
+from envs.driving.world.vehicle import VehicleModel
 
 
 def physics_control(blueprint: Blueprint, model: VehicleModel) -> list[Any]:

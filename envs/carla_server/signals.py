@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from envs.carla_server.wire import ACTIVE, LIGHT, Pose
-from envs.driving.lane_graph import LaneGraph
-from envs.driving.map_arrays import MapArrays
-from envs.driving.map_compiler import integer_ids
-from envs.driving.opendrive_types import STOP_SIGN, TRAFFIC_LIGHTS, OpenDrive, Road
-from envs.driving.stop_lines import guarded_lanes
+from envs.driving.maps.lane_graph import LaneGraph
+from envs.driving.maps.map_arrays import MapArrays
+from envs.driving.maps.map_compiler import integer_ids
+from envs.driving.maps.opendrive_types import STOP_SIGN, TRAFFIC_LIGHTS, OpenDrive, Road
+from envs.driving.maps.stop_lines import guarded_lanes
 
 RED, YELLOW, GREEN, OFF = 0, 1, 2, 3
 """States in CARLA's numbers."""

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.driving.compiled import kernel
-from envs.driving.halting import STOP_SIGN
-from envs.driving.map_arrays import CELL, MapArrays, Records, project
-from envs.driving.occupancy import Scratch, lanes_near
-from envs.driving.records import Kind, Light
+from envs.driving.maps.map_arrays import CELL, MapArrays, Records, project
+from envs.driving.world.halting import STOP_SIGN
+from envs.driving.world.occupancy import Scratch, lanes_near
+from envs.driving.world.records import Kind, Light
 
 PEDESTRIAN = int(Kind.PEDESTRIAN)
 RED, YELLOW, GREEN = int(Light.RED), int(Light.YELLOW), int(Light.GREEN)

@@ -1,7 +1,7 @@
 """A flat-shaded pinhole camera: the raster of the map as ground, boxes for everything that stands on it, sky above.
 
-The ground is level; whatever is painted on it comes from :mod:`envs.driving.static_layers`. Every pixel has a colour, a
-depth along the camera's axis and a semantic label. Places are in CARLA's left-handed frame (x ahead, y right, z up).
+The ground is level; whatever is painted on it comes from ``views.static_layers``. Every pixel has a colour, a depth
+along the camera's axis and a semantic label. Places are in CARLA's left-handed frame (x ahead, y right, z up).
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.driving.compiled import kernel
-from envs.driving.drawing import Image
-from envs.driving.map_arrays import Records
-from envs.driving.static_layers import BROKEN, ROAD, SOLID, StaticLayers
+from envs.driving.maps.map_arrays import Records
+from envs.driving.views.drawing import Image
+from envs.driving.views.static_layers import BROKEN, ROAD, SOLID, StaticLayers
 
 FURTHEST = 1000.0
 """Depth of the sky, metres."""

@@ -7,7 +7,7 @@ import pytest
 
 from envs.carla_server.maps import MapLibrary
 from envs.carla_server.signals import GREEN, OFF, RED, YELLOW, Lights, find_signs
-from envs.driving.map_arrays import pack
+from envs.driving.maps.map_arrays import pack
 
 
 @pytest.fixture

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from envs.driving.carla_state import show_bodies
-from envs.driving.map_compiler import load_map
-from envs.driving.map_generator import shipped_map
-from envs.driving.occupancy import make_scratch
-from envs.driving.records import Controller, Kind
-from envs.driving.start import Spawn, Start
-from envs.driving.world import DrivingWorlds
+from envs.driving.maps.map_compiler import load_map
+from envs.driving.maps.map_generator import shipped_map
+from envs.driving.world.occupancy import make_scratch
+from envs.driving.world.records import Controller, Kind
+from envs.driving.world.start import Spawn, Start
+from envs.driving.world.world import DrivingWorlds
 
 RED, YELLOW, GREEN = 0, 1, 2
 RECORD = np.dtype(

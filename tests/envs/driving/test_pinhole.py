@@ -16,7 +16,7 @@ from envs.driving.pinhole import (
     cast_rays,
     render,
 )
-from envs.driving.static_layers import rasterise
+from envs.driving.views.static_layers import rasterise
 from tests.support.maps import compiled, lane, road, section
 
 GRAPH = compiled(road(1, 200.0, section(lane(-1, mark="solid"), lane(1))))
