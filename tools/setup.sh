@@ -5,7 +5,7 @@
 #   tools/setup.sh            set up
 #   tools/setup.sh --force    install the Python packages again
 #
-# VLARL_PYTHON names the interpreter to use (3.11 or newer); VLARL_EXTRAS the optional parts (default: libero,mujoco,bench,dev).
+# VLARL_PYTHON names the interpreter to use (3.11 or newer); VLARL_EXTRAS the optional parts (default: libero,mujoco,bench,carla,dev).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
