@@ -35,11 +35,12 @@ from typing import Any
 
 import numpy as np
 
-from envs.driving import measurements, route_ahead
+from envs.driving import measurements
 from envs.driving.episodes import ACTION_DIM, DriveBatch
 from envs.driving.maps.map_generator import MAPS, shipped_map
 from envs.driving.scores.carl_reward import CarlRewardSettings
 from envs.driving.shared import shared_map, shared_route
+from envs.driving.views import route_ahead
 from envs.driving.views.birds_eye import View
 from envs.driving.views.vector_observation import VectorObservation
 from envs.driving.world.world import DrivingWorlds
