@@ -142,11 +142,13 @@ class CarlDriving(nn.Module):
             self._kept[threading.get_ident()] = (inputs["layers"], features)
         return self.distribution.log_probs(self._shapes(features), tokens, temperature)
 
-    def values(self, inputs: dict[str, Tensor]) -> Tensor:
-        """Value ``float32 [N]``, from the privileged measurements too."""
+    def values(self, inputs: dict[str, Tensor], *, head_only: bool = False) -> Tensor:
+        """Value ``float32 [N]``, from the privileged measurements too; ``head_only``: no gradient to shared layers."""
         layers, features = self._kept.pop(threading.get_ident(), (None, None))
         if layers is not inputs["layers"] or features is None:
             features = self._features(inputs)
+        if head_only:
+            features = features.detach()
         hidden = inputs["state"][:, self.config.measured :]
         return self.value(torch.cat((features, hidden), dim=1)).squeeze(-1)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import signal
 import socket
 import subprocess
@@ -18,7 +19,11 @@ ROOT = Path(__file__).parents[3]
 
 def test_it_serves_until_ctrl_c():
     words = [sys.executable, "-m", "vlarl.cli", "drive", "serve", "--port", "0", "--map", "roundabout"]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT) as server:
+    # A shell's background jobs ignore Ctrl-C, and what they start inherits that.
+    heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    with subprocess.Popen(
+        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, preexec_fn=heed
+    ) as server:
         assert server.stdout is not None
         said = server.stdout.readline()
         assert said.startswith("vlarl_stand_in/Maps/roundabout on 127.0.0.1:") and "not CARLA scores" in said
