@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import socket
 import struct
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
@@ -23,7 +24,7 @@ class PeerError(Exception):
     """The connection cannot go on; its text says why."""
 
 
-class Peer:
+class Peer(ABC):
     """A socket, and what waits to be sent on it."""
 
     def __init__(self, connection: socket.socket, limits: Limits) -> None:
@@ -87,9 +88,9 @@ class Peer:
             raise PeerError("")
         return data
 
+    @abstractmethod
     def receive(self) -> None:
         """Handle what has come."""
-        raise NotImplementedError
 
 
 class RpcPeer(Peer):

@@ -1,33 +1,25 @@
 """Simplified meshes on disk: a mesh is simplified once per machine, in about a second, and read back from then on.
 
-One file per mesh in ``$XDG_CACHE_HOME/vlarl/meshes`` (default ``~/.cache``), named by a hash of everything that decides
-its content, the code included. Deleting the folder is safe.
+One file per mesh, in the folder ``meshes`` of the cache (``envs.disk_cache``).
 """
 
 from __future__ import annotations
 
 import contextlib
-import functools
 import hashlib
 import io
-import os
-import tempfile
 import zipfile
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from envs.disk_cache import cache_folder, code_hash, write_atomically
 from envs.libero.mesh_simplification import Surface
 from envs.libero.surface_transfer import simplify
 
 CODE = ("mesh_simplification", "surface_transfer")
 """The modules that decide what a simplified mesh holds."""
-
-
-def cache_folder() -> Path:
-    """Where simplified meshes are kept."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vlarl" / "meshes"
 
 
 def simplify_once(
@@ -37,7 +29,7 @@ def simplify_once(
 
     A damaged file is made anew; where the folder cannot be written, nothing is kept.
     """
-    path = cache_folder() / f"{_key(surface, tolerance, most_faces, texture)}.npz"
+    path = cache_folder() / "meshes" / f"{_key(surface, tolerance, most_faces, texture)}.npz"
     with contextlib.suppress(OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
         return _read(path)
     result = simplify(surface, tolerance, most_faces, texture)
@@ -47,17 +39,11 @@ def simplify_once(
 
 
 def _key(surface: Surface, tolerance: float, most_faces: int, texture: NDArray[np.uint8] | None) -> str:
-    digest = hashlib.sha256(_code_hash())
+    digest = hashlib.sha256(code_hash(Path(__file__).parent, CODE))
     digest.update(repr((tolerance, most_faces)).encode())
     for array in (surface.points, surface.normals, surface.texture_coordinates, texture):
         digest.update(b"none" if array is None else repr(array.shape).encode() + np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
-
-
-@functools.cache
-def _code_hash() -> bytes:
-    folder = Path(__file__).parent
-    return hashlib.sha256(b"".join((folder / f"{name}.py").read_bytes() for name in CODE)).digest()
 
 
 def _read(path: Path) -> Surface | None:
@@ -72,7 +58,6 @@ def _read(path: Path) -> Surface | None:
 
 
 def _write(path: Path, surface: Surface | None) -> None:
-    """Write next to the file and rename: readers see all of it or nothing."""
     arrays: dict[str, NDArray[np.float64] | NDArray[np.bool_]] = {"simplified": np.array(surface is not None)}
     if surface is not None:
         arrays |= {"points": surface.points, "normals": surface.normals}
@@ -80,12 +65,4 @@ def _write(path: Path, surface: Surface | None) -> None:
             arrays["texture_coordinates"] = surface.texture_coordinates
     content = io.BytesIO()
     np.savez(content, **arrays)  # pyrefly: ignore
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content.getvalue())
-        os.replace(temporary, path)
-    except OSError:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    write_atomically(path, content.getvalue())

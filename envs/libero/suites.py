@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from envs.disk_cache import cache_folder
 from vlarl.env_protocol import EnvError, TaskInfo, UnknownTaskError
 
 STANDARD_SUITES = ("libero_spatial", "libero_object", "libero_goal", "libero_10", "libero_90")
@@ -231,9 +232,8 @@ def graphics_backend() -> str:
     chosen = os.environ.get("MUJOCO_GL")
     if chosen:
         return chosen.lower()
-    cache = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
     with contextlib.suppress(OSError):
-        remembered = (Path(cache) / "vlarl" / "graphics").read_text(encoding="utf-8").strip()
+        remembered = (cache_folder() / "graphics").read_text(encoding="utf-8").strip()
         if remembered in ("osmesa", "egl"):
             return remembered
     return "osmesa"

@@ -7,15 +7,13 @@ the map's bytes and of the compiler's own source.
 from __future__ import annotations
 
 import contextlib
-import functools
 import hashlib
-import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from envs import disk_cache
 from envs.driving.errors import MapError
 from envs.driving.maps.crosswalks import crosswalk_outlines
 from envs.driving.maps.junction_conflicts import conflicting_lanes
@@ -41,19 +39,17 @@ def load_map(path: str | Path, cache_folder: str | Path | None = None) -> LaneGr
         MapError: the file is missing, malformed, or has no drivable lane.
     """
     content = read_bytes(path)
-    folder = Path(cache_folder) if cache_folder is not None else _default_cache()
-    cached = folder / f"{hashlib.sha256(_compiler_hash() + content).hexdigest()}.npz"
+    folder = Path(cache_folder) if cache_folder is not None else disk_cache.cache_folder() / "maps"
+    cached = (
+        folder / f"{hashlib.sha256(disk_cache.code_hash(Path(__file__).parent, COMPILER) + content).hexdigest()}.npz"
+    )
     if cached.is_file():
         with contextlib.suppress(MapError):  # a damaged one is compiled anew
             return from_file(cached)
     graph = compile_map(parse_opendrive(content, Path(path).name))
     with contextlib.suppress(OSError):
-        _write_atomically(cached, to_bytes(graph))
+        disk_cache.write_atomically(cached, to_bytes(graph))
     return graph
-
-
-def _default_cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vlarl" / "maps"
 
 
 COMPILER = (
@@ -73,27 +69,6 @@ COMPILER = (
     "xml_reader",
 )
 """The modules that decide what a compiled map holds."""
-
-
-@functools.cache
-def _compiler_hash() -> bytes:
-    """A hash of the compiler's source: another compiler makes another lane graph."""
-    digest = hashlib.sha256()
-    for name in COMPILER:
-        digest.update((Path(__file__).parent / f"{name}.py").read_bytes())
-    return digest.digest()
-
-
-def _write_atomically(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
-        os.replace(temporary, path)
-    except OSError:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def compile_map(drive: OpenDrive) -> LaneGraph:

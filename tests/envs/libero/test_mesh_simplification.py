@@ -140,9 +140,9 @@ def test_cache_returns_the_same_and_survives_damage(tmp_path, monkeypatch):
     mesh_cache.simplify_once(original, 0.002, 500, texture)
     mesh_cache.simplify_once(original, 0.001, 500, texture + np.uint8(1))
     assert len(calls) == 3  # another tolerance, another texture
-    (path, *_) = sorted(mesh_cache.cache_folder().iterdir())
+    (path, *_) = sorted((tmp_path / "vlarl" / "meshes").iterdir())
     for damage in (b"", path.read_bytes()[:-30], b"not a zip file"):
-        for file in mesh_cache.cache_folder().iterdir():
+        for file in (tmp_path / "vlarl" / "meshes").iterdir():
             file.write_bytes(damage)
         np.testing.assert_array_equal(mesh_cache.simplify_once(original, 0.001, 500, texture).points, first.points)
     assert len(calls) == 6
