@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import traceback
 from collections.abc import Sequence
 from typing import Any
@@ -32,7 +31,6 @@ class BatchSlots:
         self, config: BatchEnvConfig, *, tasks: Sequence[tuple[str, int]] = (), num_slots: int = 1, threads: int = 1
     ) -> None:
         self.num_slots = num_slots
-        self.simulator_seconds = 0.0
         self._config, self._threads = config, threads
         self._requests: dict[int, EpisodeSpec | Float32Array] = {}
         config.warm_up(list(tasks))
@@ -51,14 +49,12 @@ class BatchSlots:
         if not self._requests:
             raise ValueError("wait() with nothing asked for")
         requests, self._requests = dict(sorted(self._requests.items())), {}
-        started = time.perf_counter()
         try:
             answers = self._batch.answer(requests)
         except Exception as error:  # any simulator failure is an ERROR episode, never a lost run
             answers: dict[int, Any] = dict.fromkeys(requests, error)
             self._batch.close()
             self._batch = self._config.make_batch(self.num_slots, self._threads)
-        self.simulator_seconds += time.perf_counter() - started
         return [self._event(slot, answers[slot]) for slot in requests]
 
     def memory_bytes(self) -> int:

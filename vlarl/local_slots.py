@@ -6,7 +6,6 @@ then continues.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 
 from vlarl.env_protocol import Env, EnvConfig, EpisodeSpec, Float32Array
@@ -31,7 +30,6 @@ class LocalSlots:
         self._config = config
         self._slots: dict[int, Env] = {}
         self._events: list[SlotEvent] = []
-        self.simulator_seconds = 0.0
         config.warm_up(list(tasks))
 
     def reset(self, slot: int, spec: EpisodeSpec) -> None:
@@ -66,10 +64,8 @@ class LocalSlots:
         self.close()
 
     def _serve(self, slot: int, request: EpisodeSpec | Float32Array) -> None:
-        started = time.perf_counter()
         try:
             result = serve(self._slots, self._config, slot, request)
         except Exception as error:  # any simulator failure is an ERROR episode, never a lost run
             result = lose(self._slots, slot, error)
         self._events.append(SlotEvent(slot, result))
-        self.simulator_seconds += time.perf_counter() - started
