@@ -45,10 +45,11 @@ Plan = list[tuple[Any, RoadOption]]
 
 
 class _Sampled(NamedTuple):
-    """The waypoints of a lane and their arcs."""
+    """The waypoints of a lane, their arcs, and the beginning of a lane that follows (its own end where none does)."""
 
     waypoints: list[Any]
     arcs: list[float]
+    following: Any
 
 
 def lane_key(waypoint: Any) -> tuple[int, int, int]:
@@ -100,27 +101,25 @@ class GlobalRoutePlanner:
 
     def _network(self) -> dict[Hashable, Lane]:
         successors: dict[Hashable, list[Hashable]] = {}
-        ends: dict[Hashable, Any] = {}
         for entry, following in self._map.get_topology():
             key = lane_key(entry)
             if key not in self._sampled:
-                self._sampled[key] = self._sample(entry)
+                self._sampled[key] = self._sample(entry, following)
                 successors[key] = []
-            ends[key] = following
             if lane_key(following) != key:
                 successors[key].append(lane_key(following))
         lanes: dict[Hashable, Lane] = {}
-        for key, (waypoints, arcs) in self._sampled.items():
-            rest = waypoints[-1].transform.location.distance(ends[key].transform.location)
+        for key, (waypoints, arcs, following) in self._sampled.items():
+            rest = waypoints[-1].transform.location.distance(following.transform.location)
             length = arcs[-1] + min(rest, self._resolution)
             lanes[key] = Lane(max(length, 1e-3), tuple(successors[key]), _beside(waypoints[len(waypoints) // 2]))
         return lanes
 
-    def _sample(self, entry: Any) -> _Sampled:
+    def _sample(self, entry: Any, following: Any) -> _Sampled:
         waypoints = [entry, *entry.next_until_lane_end(self._resolution)]
         waypoints = [waypoint for waypoint in waypoints if lane_key(waypoint) == lane_key(entry)]
         steps = [a.transform.location.distance(b.transform.location) for a, b in pairwise(waypoints)]
-        return _Sampled(waypoints, [0.0, *np.cumsum(steps).tolist()])
+        return _Sampled(waypoints, [0.0, *np.cumsum(steps).tolist()], following)
 
     def _locate(self, location: Any) -> tuple[Hashable, float]:
         """Lane and arc of the place on a driving lane that is nearest to a location."""
@@ -128,7 +127,7 @@ class GlobalRoutePlanner:
         key = lane_key(waypoint)
         if key not in self._sampled:
             raise RouteError(f"{_text(location)} is on lane {key} (road, section, lane), which leads nowhere")
-        waypoints, arcs = self._sampled[key]
+        waypoints, arcs, _ = self._sampled[key]
         here = waypoint.transform.location
         nearest = min(range(len(waypoints)), key=lambda i: waypoints[i].transform.location.distance(here))
         place = waypoints[nearest].transform
@@ -137,11 +136,11 @@ class GlobalRoutePlanner:
         return key, max(arcs[nearest] + along, 0.0)
 
     def _append(self, plan: Plan, piece: Piece, following: Piece | None) -> None:
-        waypoints, arcs = self._sampled[piece.lane]
+        waypoints, arcs, beyond = self._sampled[piece.lane]
         part = [w for w, arc in zip(waypoints, arcs, strict=True) if piece.first - 1e-6 <= arc <= piece.last + 1e-6]
         if not part:  # shorter than the resolution
             part = [waypoints[int(np.argmin(np.abs(np.array(arcs) - piece.first)))]]
-        option = self._option(waypoints)
+        option = _option(waypoints[0], beyond)
         plan += [(waypoint, option) for waypoint in part]
         if piece.changes and following is not None:
             target = self._sampled[following.lane].waypoints[0]
@@ -149,16 +148,16 @@ class GlobalRoutePlanner:
             change = RoadOption.CHANGELANELEFT if left else RoadOption.CHANGELANERIGHT
             plan[-1] = (plan[-1][0], change)
 
-    def _option(self, waypoints: list[Any]) -> RoadOption:
-        first, last = waypoints[0], waypoints[-1]
-        if not first.is_junction:
-            return RoadOption.LANEFOLLOW
-        beyond = last.next(self._resolution)
-        turned = (beyond[0] if beyond else last).transform.rotation.yaw - first.transform.rotation.yaw
-        turned = math.remainder(turned, 360.0)  # clockwise
-        if abs(turned) < STRAIGHT_DEGREES:
-            return RoadOption.STRAIGHT
-        return RoadOption.RIGHT if turned > 0.0 else RoadOption.LEFT
+
+def _option(first: Any, beyond: Any) -> RoadOption:
+    """What a lane asks for that leads from a waypoint to another one."""
+    if not first.is_junction:
+        return RoadOption.LANEFOLLOW
+    turned = beyond.transform.rotation.yaw - first.transform.rotation.yaw
+    turned = math.remainder(turned, 360.0)  # clockwise
+    if abs(turned) < STRAIGHT_DEGREES:
+        return RoadOption.STRAIGHT
+    return RoadOption.RIGHT if turned > 0.0 else RoadOption.LEFT
 
 
 def _beside(waypoint: Any) -> tuple[Hashable, ...]:

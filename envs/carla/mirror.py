@@ -126,7 +126,10 @@ class CarlaWorld(DrivingWorlds):
         speeds = actors["speed"].copy()
         self._see(answer["bodies"])
         actors["speed"] = speeds
-        actors["velocity_x"], actors["velocity_y"] = speeds * np.cos(actors["heading"]), speeds * np.sin(actors["heading"])
+        actors["velocity_x"], actors["velocity_y"] = (
+            speeds * np.cos(actors["heading"]),
+            speeds * np.sin(actors["heading"]),
+        )
         actors["controller"][actors["controller"] == Controller.TRAFFIC] = Controller.EXTERNAL
         actors["kind"][self._static], actors["active"][self._static] = Kind.OBSTACLE, 0
         world["step"] = 0
@@ -189,7 +192,11 @@ class CarlaWorld(DrivingWorlds):
         actors = self.actors[0]
         walking = np.flatnonzero((actors["active"] != 0) & (actors["controller"] == WALKER))
         return {
-            int(slot): (math.cos(actors["heading"][slot]), -math.sin(actors["heading"][slot]), float(actors["speed"][slot]))
+            int(slot): (
+                math.cos(actors["heading"][slot]),
+                -math.sin(actors["heading"][slot]),
+                float(actors["speed"][slot]),
+            )
             for slot in walking
         }
 
@@ -209,7 +216,14 @@ class CarlaWorld(DrivingWorlds):
         x, y, z, yaw, vx, vy, turn = seen.T
         heading = -np.radians(yaw)
         heading = np.arctan2(np.sin(heading), np.cos(heading))
-        for name, values in (("x", x), ("y", -y), ("z", z), ("heading", heading), ("velocity_x", vx), ("velocity_y", -vy)):
+        for name, values in (
+            ("x", x),
+            ("y", -y),
+            ("z", z),
+            ("heading", heading),
+            ("velocity_x", vx),
+            ("velocity_y", -vy),
+        ):
             actors[name][slots] = values
         speed = vx * np.cos(heading) - vy * np.sin(heading)
         walks = actors["kind"][slots] == Kind.PEDESTRIAN

@@ -121,7 +121,7 @@ class PathAhead:
             across: acceleration to the side that is allowed, m/s^2.
             braking: deceleration before a bend, m/s^2.
         """
-        low, high = self._segment(self.arc), self._segment(self.arc + reach) + 1
+        low, high = max(self._segment(self.arc) - 1, 0), self._segment(self.arc + reach) + 1
         turned = np.diff(self.headings[low:high])
         turned = np.abs(np.arctan2(np.sin(turned), np.cos(turned)))
         over = 0.5 * (self.lengths[low : high - 1] + self.lengths[low + 1 : high])
