@@ -26,6 +26,7 @@ from envs.carla.servers import (
     client_version,
     probe,
     stand_in,
+    wait_for,
 )
 from envs.drive import DriveConfig, shared_map
 from envs.driving.episodes import ACTION_DIM, MapEpisodes
@@ -221,7 +222,7 @@ class Carla:
             words = shlex.split(config.command) or stand_in(stem, config.map_file)
             self.server = Server(words, host, port if config.command else 0, config.start_seconds)
             port = self.server.port
-        self.facts = probe(host, port, config.call_seconds)
+        self.facts = wait_for(host, port, config.start_seconds if config.host else 0.0)
         check_versions(host, port, self.facts.version, client)
         self._link = Link(python, config.call_seconds)
         with self._supervised():
@@ -245,6 +246,13 @@ class Carla:
             route_metres=int(config.route_metres) + 2,
         )
         self._episodes, self._map = MapEpisodes(config, path, 1, 1, world), name
+
+    @property
+    def worlds(self) -> CarlaWorld:
+        """The world as it is seen (for tests and tools)."""
+        if self._episodes is None or not isinstance(self._episodes.worlds, CarlaWorld):
+            raise EnvError("no episode is running; call reset(spec) first")
+        return self._episodes.worlds
 
     @contextmanager
     def _supervised(self) -> Iterator[None]:

@@ -24,6 +24,8 @@ from vlarl.errors import UserError
 
 STAND_IN, CARLA = "vlarl stand-in", "CARLA"
 """Backends, as results name them."""
+POLL = 0.2
+"""Between two attempts to reach a server that is to come, seconds."""
 _VERSION = b"\x94\x00\x01\xa7version\x91\x91\xc2"
 """The call ``[0, 1, "version", [[false]]]`` in MessagePack."""
 _MAP = b"\x94\x00\x02\xacget_map_info\x91\x91\xc2"
@@ -61,6 +63,22 @@ def probe(host: str, port: int, seconds: float = 10.0) -> ServerFacts:
         ) from error
     text = version[1 : 1 + (version[0] & 0x1F)].decode("ascii", "replace")
     return ServerFacts(text, STAND_IN if _STAND_IN_MAP in name else CARLA)
+
+
+def wait_for(host: str, port: int, seconds: float) -> ServerFacts:
+    """Who answers at an address within so many seconds: a server that has crashed may be started again by others.
+
+    Raises:
+        ServerError: nobody.
+    """
+    due = time.monotonic() + seconds
+    while True:
+        try:
+            return probe(host, port)
+        except ServerError:
+            if time.monotonic() >= due:
+                raise
+        time.sleep(POLL)
 
 
 def check_versions(host: str, port: int, server: str, client: str) -> None:
@@ -155,16 +173,16 @@ class Server:
     def _wait(self, seconds: float) -> None:
         due = time.monotonic() + seconds
         while True:
+            ended = self._process.poll()
+            if ended is not None:
+                raise ServerError(f"{self.command!r} ended with status {ended} before it answered")
             try:
                 probe(self.host, self.port)
                 return
             except ServerError as error:
-                ended = self._process.poll()
-                if ended is not None:
-                    raise ServerError(f"{self.command!r} ended with status {ended} before it answered") from error
                 if time.monotonic() > due:
                     raise ServerError(f"{self.command!r} did not answer within {seconds:g} s: {error}") from error
-            time.sleep(0.2)
+            time.sleep(POLL)
 
 
 def stand_in(map_name: str, map_file: str) -> list[str]:
