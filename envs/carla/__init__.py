@@ -1,7 +1,7 @@
 """Driving through CARLA's own client: in the stand-in (``vlarl drive serve``), or in a real CARLA server.
 
-The episodes, actions, observations, events and scores are those of :mod:`envs.drive`, so a policy that was trained there
-is evaluated here without a change. A suite is a map, ``carla_grid_town`` or ``carla_town02``.
+The episodes, actions, observations, events and scores are those of :mod:`envs.drive`, so a policy that was trained
+there is evaluated here without a change. A suite is a map, ``carla_grid_town`` or ``carla_town02``.
 
 * Without ``--env.host`` each slot starts a stand-in of its own, and starts it anew after a crash.
 * ``--env.host HOST --env.port 2000`` drives in a server that runs, stand-in or CARLA. One slot per server.

@@ -5,9 +5,12 @@ are collected. This file imports the standard library and ``carla`` alone and ma
 Places are CARLA's: left-handed, metres, degrees. See :class:`envs.carla.link.Link` for who asks.
 """
 
+from __future__ import annotations
+
 import socket
 import sys
 from multiprocessing.connection import Connection
+from typing import Any
 
 import carla
 
@@ -22,7 +25,7 @@ STATES = (carla.TrafficLightState.Red, carla.TrafficLightState.Yellow, carla.Tra
 class Session:
     """One connection and whoever it has put into the world."""
 
-    def __init__(self, host, port, timeout, map_name, step_seconds):
+    def __init__(self, host: str, port: int, timeout: float, map_name: str, step_seconds: float) -> None:
         self.client = carla.Client(host, port, worker_threads=1)
         self.client.set_timeout(timeout)
         self.world = self.client.get_world()
@@ -34,24 +37,27 @@ class Session:
         self.world.apply_settings(settings)
         self.world.tick()
         self.map = self.world.get_map()
-        self.manager = None
+        self.manager: Any = None
         self.manager_port = 0
-        self.actors = {}  # slot -> actor
-        self.boxes = {}  # slot -> bounding box
-        self.slots = {}  # actor id -> slot
-        self.hits = []
-        self.sensor = None
+        self.actors: dict[int, Any] = {}
+        """By slot."""
+        self.boxes: dict[int, Any] = {}
+        """By slot."""
+        self.slots: dict[int, int] = {}
+        """By the actor's id."""
+        self.hits: list[tuple[int, str]] = []
+        self.sensor: Any = None
         self.lights = {light.id: light for light in self.world.get_actors().filter("traffic.traffic_light*")}
 
-    def find_map(self, name):
+    def find_map(self, name: str) -> str:
         """The server's own name of a map."""
         names = self.client.get_available_maps()
         for full in names:
             if full.rsplit("/", 1)[-1].lower() == name.lower():
                 return full
-        raise LookupError("the server has no map %r; it has %s" % (name, ", ".join(sorted(names))))
+        raise LookupError(f"the server has no map {name!r}; it has {', '.join(sorted(names))}")
 
-    def describe(self):
+    def describe(self) -> dict[str, Any]:
         """What there is: the map, and where the lights' stop lines are."""
         lines = {}
         for number, light in self.lights.items():
@@ -65,7 +71,7 @@ class Session:
             "backend": spectator.get("backend", "CARLA"),
         }
 
-    def begin(self, bodies, seed, settle, lights):
+    def begin(self, bodies: list[dict[str, Any]], seed: int, settle: int, lights: dict[int, int]) -> dict[str, Any]:
         """Put an episode's bodies into the world; slot 0 is the ego.
 
         Returns the half extents of those that have found room, and where all are after ``settle`` ticks.
@@ -80,7 +86,7 @@ class Session:
             except (RuntimeError, IndexError) as error:
                 refused[body["slot"]] = str(error)
         if 0 in refused:
-            raise RuntimeError("the ego cannot be put at its start: %s" % refused[0])
+            raise RuntimeError(f"the ego cannot be put at its start: {refused[0]}")
         self.sensor = self.world.spawn_actor(
             library.find("sensor.other.collision"), carla.Transform(), attach_to=self.actors[0]
         )
@@ -93,7 +99,7 @@ class Session:
         extents = {slot: (box.extent.x, box.extent.y, box.extent.z) for slot, box in self.boxes.items()}
         return {"extents": extents, "refused": refused, "bodies": self.show()}
 
-    def spawn(self, library, body):
+    def spawn(self, library: Any, body: dict[str, Any]) -> None:
         """Put one body into the world."""
         names = [blueprint.id for blueprint in library.filter(body["blueprint"])]
         blueprint = library.find(sorted(names)[body["slot"] % len(names)])
@@ -108,7 +114,7 @@ class Session:
         if body["who"] == "still":
             actor.apply_control(carla.VehicleControl(hand_brake=True, brake=1.0))
 
-    def drive_traffic(self, bodies, seed):
+    def drive_traffic(self, bodies: list[dict[str, Any]], seed: int) -> None:
         """Give the traffic its speed and hand it to the traffic manager."""
         if self.manager is None:
             with socket.socket() as free:
@@ -129,7 +135,13 @@ class Session:
             if not body["obeys_lights"]:
                 self.manager.ignore_lights_percentage(actor, 100.0)
 
-    def advance(self, control, walks, lights, ticks):
+    def advance(
+        self,
+        control: tuple[float, float, float],
+        walks: dict[int, tuple[float, float, float]],
+        lights: dict[int, int],
+        ticks: int,
+    ) -> dict[str, Any]:
         """Drive the ego, walk the walkers, set lights, let ticks pass.
 
         Returns where everybody is and what the ego has touched: slots, -1 for what is none of ours.
@@ -149,12 +161,12 @@ class Session:
         touched = [self.slots.get(number, -1) for number, name in hits if not name.startswith(GROUND)]
         return {"bodies": self.show(), "touched": touched}
 
-    def set_lights(self, lights):
+    def set_lights(self, lights: dict[int, int]) -> None:
         """Make lights show 0 (red), 1 (yellow) or 2 (green)."""
         for number, state in lights.items():
             self.lights[number].set_state(STATES[state])
 
-    def show(self):
+    def show(self) -> dict[int, tuple[float, ...]]:
         """Slot -> middle and bottom of its box, yaw, velocity and yaw rate; those that are gone are left out."""
         snapshot, shown = self.world.get_snapshot(), {}
         for slot, actor in self.actors.items():
@@ -174,7 +186,7 @@ class Session:
             )
         return shown
 
-    def clear(self):
+    def clear(self) -> None:
         """Take everybody out."""
         if self.sensor is not None:
             self.sensor.stop()
@@ -183,7 +195,7 @@ class Session:
         self.client.apply_batch_sync([carla.command.DestroyActor(actor.id) for actor in self.actors.values()], True)
         self.actors, self.slots, self.boxes = {}, {}, {}
 
-    def end(self):
+    def end(self) -> None:
         """Leave the server as it was found."""
         self.clear()
         if self.manager is not None:
@@ -192,7 +204,7 @@ class Session:
         self.world.apply_settings(self.before)
 
 
-def main(descriptor):
+def main(descriptor: int) -> None:
     """Answer requests ``(name, arguments)`` with ``(True, result)`` or ``(False, text)`` until the socket closes."""
     connection, session = Connection(descriptor), None
     while True:
@@ -207,7 +219,7 @@ def main(descriptor):
             else:
                 result = getattr(session, name)(**arguments)
         except Exception as error:  # whatever goes wrong is the answer
-            connection.send((False, "%s: %s" % (type(error).__name__, error)))
+            connection.send((False, f"{type(error).__name__}: {error}"))
         else:
             connection.send((True, result))
         if name == "end":

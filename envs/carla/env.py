@@ -78,8 +78,8 @@ class CarlaConfig(DriveConfig):
         ticks = CONTROL_SECONDS / self.tick_seconds if self.tick_seconds > 0.0 else 0.0
         if ticks < 1.0 or abs(ticks - round(ticks)) > 1e-6:
             raise ConfigError(
-                f"env.tick_seconds is {self.tick_seconds}; a control step of {CONTROL_SECONDS} s needs a whole number of "
-                "ticks, for example 0.05"
+                f"env.tick_seconds is {self.tick_seconds}; a control step of {CONTROL_SECONDS} s needs a whole number "
+                "of ticks, for example 0.05"
             )
         if self.host and self.command:
             raise ConfigError("env.host names a server that runs, env.command starts one; give one of them")

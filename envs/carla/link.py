@@ -32,7 +32,7 @@ class Link:
         self.seconds = seconds
         ours, theirs = socket.socketpair()
         self._home = tempfile.TemporaryDirectory(prefix="vlarl-carla-")  # the client keeps files of maps there
-        self._noise = tempfile.TemporaryFile()
+        self._noise = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
         with theirs:
             self._process = subprocess.Popen(
                 [python, str(SCRIPT), str(theirs.fileno())],

@@ -132,8 +132,8 @@ class Server:
         self.command, self.host = shlex.join(command), host
         if port and _somebody_listens(host, port):
             raise ServerError(
-                f"port {port} of {host} is in use already, so {self.command!r} cannot have it: stop what listens there, "
-                "leave --env.command empty to use it, or choose another --env.port"
+                f"port {port} of {host} is in use already, so {self.command!r} cannot have it: stop what listens "
+                "there, leave --env.command empty to use it, or choose another --env.port"
             )
         try:
             self._process = subprocess.Popen(

@@ -1,7 +1,7 @@
 """What may be asked, and what is answered. The four kinds are those of DriveAgent-R1 (arXiv 2507.20879).
 
-A language model's call, a name and parameters, becomes a typed request by :func:`parse_request`, or a :class:`ToolError`
-whose text can be shown to the model.
+A language model's call, a name and parameters, becomes a typed request by :func:`parse_request`, or a
+:class:`ToolError` whose text can be shown to the model.
 """
 
 from __future__ import annotations

@@ -173,11 +173,11 @@ class DrivingTools:
         return min(self.moments, key=lambda moment: abs(moment.step - wanted))
 
     def _window(self, region: Region) -> tuple[int, int, int, int]:
-        inside = 0 <= region.left and region.right <= self.width and 0 <= region.top and region.bottom <= self.height
-        if not inside or region.right - region.left < SMALLEST or region.bottom - region.top < SMALLEST:
+        outside = min(region.left, region.top) < 0 or region.right > self.width or region.bottom > self.height
+        if outside or min(region.right - region.left, region.bottom - region.top) < SMALLEST:
             raise ToolError(
-                f"the region is columns {region.left} to {region.right} and rows {region.top} to {region.bottom}; it has to "
-                f"lie within {self.width} x {self.height} pixels and be at least {SMALLEST} pixels wide and high"
+                f"the region is columns {region.left} to {region.right} and rows {region.top} to {region.bottom}; it "
+                f"has to lie within {self.width} x {self.height} pixels and be at least {SMALLEST} pixels wide and high"
             )
         return region.left, region.top, region.right, region.bottom
 

@@ -109,7 +109,10 @@ def test_controls_and_motion_are_carlas():
     ego = world.actors[0, 0]
     assert math.dist(before, (ego["x"], ego["y"])) == pytest.approx(0.6)
     assert (ego["speed"], ego["acceleration"]) == (pytest.approx(6.0), pytest.approx(60.0))
-    assert (ego["steer"], ego["brake"]) == (pytest.approx(0.25 * (1 - math.e**-1)), pytest.approx(0.5 * (1 - math.e**-1)))
+    assert (ego["steer"], ego["brake"]) == (
+        pytest.approx(0.25 * (1 - math.e**-1)),
+        pytest.approx(0.5 * (1 - math.e**-1)),
+    )
     assert world.worlds["step"][0] == 1 and world.worlds["distance"][0] == pytest.approx(0.6)
 
 
@@ -132,8 +135,9 @@ def test_the_end_of_the_route_ends_the_episode():
 
 
 @pytest.mark.parametrize(
-    ("kind", "event"), [(Kind.CAR, "collision_vehicle"), (Kind.PEDESTRIAN, "collision_pedestrian"), (None, "collision_static")]
-)  # fmt: skip
+    ("kind", "event"),
+    [(Kind.CAR, "collision_vehicle"), (Kind.PEDESTRIAN, "collision_pedestrian"), (None, "collision_static")],
+)
 def test_collisions_are_those_that_carla_reports(kind, event):
     link, world, episodes = begin()
     kinds = world.actors["kind"][0]
@@ -200,4 +204,6 @@ def test_the_events_have_the_names_of_the_driving_world():
     drive.reset(SPEC)
     there = drive.step_chunk(np.zeros((1, 2), np.float32)).events
     assert set(step(episodes).events) == set(there)
-    assert {name.removeprefix("drive/count/") for name in there if "/count/" in name} == set(EVENTS) - {"route_completed"}
+    assert {name.removeprefix("drive/count/") for name in there if "/count/" in name} == set(EVENTS) - {
+        "route_completed"
+    }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from envs.carla.global_route_planner import GlobalRoutePlanner, RoadOption
@@ -34,7 +36,7 @@ def test_straight_over_a_junction():
     assert all(place.y == 0.0 for place in places)
     xs = [place.x for place in places]
     assert xs == sorted(xs) and 10.0 <= xs[0] <= 12.0 and 98.0 <= xs[-1] <= 100.0
-    assert {b - a for a, b in zip(xs, xs[1:], strict=False)} <= {2.0}
+    assert {b - a for a, b in pairwise(xs)} <= {2.0}
     options = {waypoint.lane.key: option for waypoint, option in plan}
     assert options == {IN: RoadOption.LANEFOLLOW, OVER: RoadOption.STRAIGHT, AHEAD: RoadOption.LANEFOLLOW}
 

@@ -2,6 +2,7 @@
 
 import math
 import sys
+from itertools import pairwise
 
 import carla
 import numpy as np
@@ -25,7 +26,7 @@ def drive(client: carla.Client, world: carla.World, planner: GlobalRoutePlanner,
     agent = BasicAgent(car, target_speed=40, grp_inst=planner)
     agent.set_destination(points[end % len(points)].location)
     plan = agent.get_plan()
-    metres = sum(a.transform.location.distance(b.transform.location) for (a, _), (b, _) in zip(plan, plan[1:]))
+    metres = sum(a.transform.location.distance(b.transform.location) for (a, _), (b, _) in pairwise(plan))
     way = PathAhead(np.array([[w.transform.location.x, w.transform.location.y] for w, _ in plan]))
     lights = [
         (light, waypoint.transform)
