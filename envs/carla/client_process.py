@@ -63,13 +63,7 @@ class Session:
         for number, light in self.lights.items():
             places = [waypoint.transform for waypoint in light.get_stop_waypoints()]
             lines[number] = [(place.location.x, place.location.y, place.rotation.yaw) for place in places]
-        spectator = self.world.get_spectator().attributes
-        return {
-            "map": self.map.name,
-            "opendrive": self.map.to_opendrive(),
-            "lines": lines,
-            "backend": spectator.get("backend", "CARLA"),
-        }
+        return {"map": self.map.name, "opendrive": self.map.to_opendrive(), "lines": lines}
 
     def begin(self, bodies: list[dict[str, Any]], seed: int, settle: int, lights: dict[int, int]) -> dict[str, Any]:
         """Put an episode's bodies into the world; slot 0 is the ego.

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from envs.carla.servers import (
     Server,
     ServerFacts,
     check_versions,
+    claim,
     client_version,
     probe,
     stand_in,
@@ -164,6 +165,7 @@ class Carla:
         self.server: Server | None = None
         self.facts = ServerFacts("", "")
         self._link: Link | None = None
+        self._claim: IO[bytes] | None = None
         self._map = ""
         self._episodes: MapEpisodes | None = None
 
@@ -209,7 +211,9 @@ class Carla:
             self._link.close(quietly=self.server is None)
         if self.server is not None:
             self.server.close()
-        self._link, self.server, self._episodes, self._map = None, None, None, ""
+        if self._claim is not None:
+            self._claim.close()
+        self._link, self.server, self._claim, self._episodes, self._map = None, None, None, None, ""
         self.outcome = Outcome.FAILURE
 
     def _connect(self, name: str) -> None:
@@ -222,6 +226,8 @@ class Carla:
             words = shlex.split(config.command) or stand_in(stem, config.map_file)
             self.server = Server(words, host, port if config.command else 0, config.start_seconds)
             port = self.server.port
+        if config.host:
+            self._claim = claim(host, port)
         self.facts = wait_for(host, port, config.start_seconds if config.host else 0.0)
         check_versions(host, port, self.facts.version, client)
         self._link = Link(python, config.call_seconds)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import fcntl
 import functools
 import os
 import re
@@ -15,10 +16,12 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from vlarl.errors import UserError
 
@@ -29,8 +32,12 @@ POLL = 0.2
 _VERSION = b"\x94\x00\x01\xa7version\x91\x91\xc2"
 """The call ``[0, 1, "version", [[false]]]`` in MessagePack."""
 _MAP = b"\x94\x00\x02\xacget_map_info\x91\x91\xc2"
-_STAND_IN_MAP = b"vlarl_stand_in/"
-_ANSWERS = re.compile(rb"\x94\x01.\xc0\x91\x92\x01", re.DOTALL)
+_STAND_IN_MAP = "vlarl_stand_in/"
+_ANSWER_BEGINS = b"\x94\x01"
+_ANSWER = re.compile(rb"\x94\x01.\xc0\x91\x92\x01\x92?(?:([\xa0-\xbf])|(\xd9.|\xda..))", re.DOTALL)
+"""``[1, number, nil, [[1, text]]]``, or ``[[1, [text, ...]]]``, up to the text."""
+_LONGEST_HEAD = 11
+"""Bytes of that."""
 
 
 class ServerError(UserError):
@@ -61,8 +68,7 @@ def probe(host: str, port: int, seconds: float = 10.0) -> ServerFacts:
             f"no CARLA server answers on {host}:{port} ({error or type(error).__name__}). Start one there, or the "
             "stand-in with: vlarl drive serve --port PORT; or leave --env.host empty to have one started"
         ) from error
-    text = version[1 : 1 + (version[0] & 0x1F)].decode("ascii", "replace")
-    return ServerFacts(text, STAND_IN if _STAND_IN_MAP in name else CARLA)
+    return ServerFacts(version, STAND_IN if name.startswith(_STAND_IN_MAP) else CARLA)
 
 
 def wait_for(host: str, port: int, seconds: float) -> ServerFacts:
@@ -113,6 +119,25 @@ def client_version(python: str) -> str:
             "there with: pip install carla==0.9.16; or name another interpreter that has it with --env.client-python"
         )
     return done.stdout.strip()
+
+
+def claim(host: str, port: int) -> IO[bytes]:
+    """Take a server for oneself until the file that is returned is closed, or this process ends.
+
+    Raises:
+        ServerError: another slot of this machine has it.
+    """
+    name = re.sub(r"[^A-Za-z0-9.-]", "_", f"vlarl-carla-{os.getuid()}-{host}-{port}.lock")
+    file = (Path(tempfile.gettempdir()) / name).open("wb")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        file.close()
+        raise ServerError(
+            f"another slot drives the server on {host}:{port}; a server plays one episode at a time. "
+            "Take --workers 1 --slots 1, or leave --env.host empty: then each slot starts a server of its own"
+        ) from error
+    return file
 
 
 class Server:
@@ -191,24 +216,23 @@ def stand_in(map_name: str, map_file: str) -> list[str]:
     return [*words, "--maps-folder", str(Path(map_file).resolve().parent)] if map_file else words
 
 
-def _ask(connection: socket.socket, call: bytes) -> bytes:
-    """The beginning of the value that a call is answered with: its first text at least."""
+def _ask(connection: socket.socket, call: bytes) -> str:
+    """The first text of what a call is answered with."""
     connection.sendall(call)
     data = b""
-    while len(data) < 256:
+    while True:
         part = connection.recv(4096)
         if not part:
             raise ValueError("the connection was closed")
         data += part
-        found = _ANSWERS.match(data)
-        if found is None and len(data) > 8:
+        found = _ANSWER.match(data)
+        if found is None and (len(data) > _LONGEST_HEAD or not _ANSWER_BEGINS.startswith(data[:2])):
             raise ValueError(f"it answered {data[:20]!r}, which is not CARLA's protocol")
-        if found is not None and (call is _VERSION or len(data) > 100):
-            break
-    found = _ANSWERS.match(data)
-    if found is None or len(data) == found.end():
-        raise ValueError(f"it answered {data[:20]!r}, which is not CARLA's protocol")
-    return data[found.end() :]
+        if found is not None:
+            size = found[1] or found[2]
+            length = size[0] & 0x1F if found[1] else int.from_bytes(size[1:], "big")
+            if len(data) >= found.end() + length:
+                return data[found.end() : found.end() + length].decode("utf-8", "replace")
 
 
 def _somebody_listens(host: str, port: int) -> bool:

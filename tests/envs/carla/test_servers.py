@@ -23,6 +23,7 @@ from envs.carla.servers import (
     ServerError,
     ServerFacts,
     check_versions,
+    claim,
     client_version,
     probe,
     stand_in,
@@ -36,7 +37,7 @@ while True:
     connection, _ = listening.accept()
     with connection:
         while call := connection.recv(100):
-            text = b"0.9.16" if b"version" in call else b"Carla/Maps/Town02" + b"." * 100
+            text = b"0.9.16" if b"version" in call else b"Carla/Maps/Town02" + b"/" * 20
             head = bytes([0xA0 + len(text)]) if len(text) < 32 else b"\\xd9" + bytes([len(text)])
             connection.sendall(b"\\x94\\x01" + call[2:3] + b"\\xc0\\x91\\x92\\x01" + head + text)
 """
@@ -107,6 +108,32 @@ def test_somebody_else_listens():
         with pytest.raises(ServerError, match="not CARLA's protocol"):
             probe("127.0.0.1", other.getsockname()[1])
         thread.join()
+
+
+def test_an_answer_in_pieces_is_put_together():
+    with socket.create_server(("127.0.0.1", 0)) as other:
+
+        def reply():
+            connection, _ = other.accept()
+            for text in (b"\xa60.9.16", b"\x92\xd9\x21vlarl_stand_in/Maps/" + b"m" * 13 + b"\x90"):
+                connection.recv(100)
+                for byte in b"\x94\x01\x01\xc0\x91\x92\x01" + text:
+                    connection.sendall(bytes([byte]))
+            connection.close()
+
+        thread = threading.Thread(target=reply)
+        thread.start()
+        assert probe("127.0.0.1", other.getsockname()[1]) == ServerFacts("0.9.16", STAND_IN)
+        thread.join()
+
+
+def test_a_server_is_one_slots():
+    held = claim("somewhere", 2000)
+    with pytest.raises(ServerError, match="another slot drives the server on somewhere:2000.*--slots 1"):
+        claim("somewhere", 2000)
+    claim("somewhere", 2002).close()
+    held.close()
+    claim("somewhere", 2000).close()
 
 
 def test_an_interpreter_without_the_client():
