@@ -85,11 +85,11 @@ class CarlaConfig(DriveConfig):
         if self.host and self.command:
             raise ConfigError("env.host names a server that runs, env.command starts one; give one of them")
 
-    def make(self) -> Carla:  # type: ignore[override]
+    def make(self) -> Carla:  # pyrefly: ignore[bad-override]
         """Build one slot."""
         return Carla(self)
 
-    make_batch = None  # type: ignore[assignment]
+    make_batch = None  # pyrefly: ignore[bad-override]
     """Slots have servers of their own: nothing is stepped together."""
 
     def warm_up(self, tasks: list[tuple[str, int]]) -> None:
