@@ -45,7 +45,7 @@ OPTIONS: dict[str, Any] = {
     "ignore_vehicles": False,
 }
 """Every key of ``opt_dict``, and what holds without it."""
-LOOK_AHEAD, LOOK_AHEAD_SECONDS = 3.0, 0.5
+LOOK_AHEAD, LOOK_AHEAD_SECONDS = 2.0, 0.35
 """It steers for the point of the route so far ahead, metres, and so many seconds more."""
 MARGIN = 0.35
 """What is so far beside the vehicle's own width is still in its way, metres."""
@@ -53,6 +53,8 @@ STANDING = 0.3
 """A slower target is a halt, m/s."""
 ARRIVED = 1.5
 """The destination is reached within this distance along the route, metres."""
+SHORTEST = 1e-3
+"""A world that has not ticked yet says that no time passes, seconds."""
 KMH = 3.6
 
 
@@ -156,7 +158,7 @@ class BasicAgent:
         transform, velocity = self._vehicle.get_transform(), self._vehicle.get_velocity()
         if self._path is None:
             return _control(0.0, -1.0)
-        seconds = self.options["dt"] or self._world.get_snapshot().timestamp.delta_seconds
+        seconds = self.options["dt"] or max(self._world.get_snapshot().timestamp.delta_seconds, SHORTEST)
         speed = math.hypot(velocity.x, velocity.y)
         self._path.advance(transform.location.x, transform.location.y)
         if self.done():
