@@ -29,6 +29,8 @@ from envs.carla.servers import (
     stand_in,
 )
 from envs.carla_server.server import CarlaServer
+from vlarl.errors import UserError
+from vlarl.worker_pool import WorkerPool
 
 ANSWERING = """
 import socket, sys
@@ -92,6 +94,13 @@ def test_another_version_names_both(server, interpreter):
 def test_nobody_listens(interpreter):
     with pytest.raises(ServerError, match="no CARLA server answers on 127.0.0.1:.*vlarl drive serve"):
         CarlaConfig(host="127.0.0.1", port=free_port(), client_python=interpreter).protocol()
+
+
+def test_an_evaluation_does_not_begin_without_a_server(interpreter):
+    """In worker processes too, the message alone is shown."""
+    config = CarlaConfig(host="127.0.0.1", port=free_port(), client_python=interpreter)
+    with pytest.raises(UserError, match="^no CARLA server answers"):
+        WorkerPool(config, tasks=[("carla_grid_town", 0)], workers=1, num_slots=1)
 
 
 def test_somebody_else_listens():
