@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -33,6 +34,18 @@ def test_the_bring_your_own_example_learns(tmp_path, monkeypatch):
     assert after > before + 0.2
     assert (folder / "videos").is_dir()
     assert main(["train", "corridor.py", "--resume", str(folder), "--iterations", "13"]) == 0
+
+
+def test_the_example_of_the_tools_runs():
+    text = (ROOT / "docs" / "carla.md").read_text()
+    (code,) = (code for code in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "DrivingTools" in code)
+    found: dict[str, Any] = {}
+    exec(compile(code, "docs/carla.md", "exec"), found)
+    assert found["picture"].shape == (180, 320, 3)
+    assert found["detail"].shape == (176, 320, 3)
+    assert found["metres"].shape == (180, 320)
+    assert found["boxes"] and {box.kind for box in found["boxes"]} <= {"pedestrian", "traffic_light"}
+    assert (found["answer"].image != found["picture"]).any()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)

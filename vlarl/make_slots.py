@@ -35,6 +35,6 @@ def make_slots(
     if workers:
         return WorkerPool(env, tasks=tasks, workers=workers, num_slots=slots, watchdog_seconds=watchdog_seconds)
     batched: Any = env
-    if hasattr(env, "make_batch"):
+    if getattr(env, "make_batch", None) is not None:
         return BatchSlots(batched, tasks=tasks, num_slots=slots, threads=threads)
     return LocalSlots(env, tasks=tasks, num_slots=slots)

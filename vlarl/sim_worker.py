@@ -34,6 +34,7 @@ from vlarl.env_protocol import (
     StepResult,
     UnknownTaskError,
 )
+from vlarl.errors import UserError
 from vlarl.transport import Answer, Receiver, Replay, Sender, receive_message, send_message
 
 CONTAINED = (EnvError, ActionError, UnknownTaskError)
@@ -122,6 +123,9 @@ def nursery_main(control: socket.socket) -> None:
     config, tasks = receive_message(control)
     try:
         config.warm_up(tasks)
+    except UserError as error:
+        send_message(control, ("refused", str(error)))
+        return
     except Exception:
         send_message(control, ("failed", traceback.format_exc()))
         return

@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from vlarl.env_protocol import EnvConfig, EpisodeSpec, Float32Array, Observation
+from vlarl.errors import UserError
 from vlarl.sim_worker import error_result
 from vlarl.transport import Answer, Receiver, Replay, receive_message, send_message
 from vlarl.vec_env import SlotEvent
@@ -177,6 +178,8 @@ class WorkerPool:
                 f"the simulator process ended with status {self._nursery.wait()} before it was ready; "
                 "its messages are above. `vlarl doctor` checks the simulator's installation."
             ) from error
+        if state == "refused":  # the user's to fix, in its own words
+            raise UserError(detail)
         if state != "ready":
             raise WorkerPoolError(f"building the tasks {tasks} failed:\n{detail}")
 

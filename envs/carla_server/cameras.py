@@ -63,7 +63,8 @@ class Camera:
         focal = width / (2.0 * math.tan(math.radians(min(max(field, 1.0), 170.0)) / 2.0))
         place = np.array(pose[:3], np.float64)
         boxes = self._boxes(place)
-        render(self._ground, boxes, place, axes(*pose[3:]), focal, level, image, depth, labels, actors)
+        axis = (0.5 * width, 0.5 * height)
+        render(self._ground, boxes, place, axes(*pose[3:]), focal, axis, level, image, depth, labels, actors)
         if kind == Stream.DEPTH:
             steps = np.minimum(depth / FURTHEST * (2**24 - 1), 2**24 - 1).astype(np.uint32)
             for channel, shift in ((2, 0), (1, 8), (0, 16)):

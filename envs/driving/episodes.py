@@ -67,12 +67,15 @@ class MapEpisodes:
         path: the map.
         slots: how many.
         threads: among which the worlds are divided.
+        worlds: those that are played; None: the driving world's own.
     """
 
-    def __init__(self, config: DriveConfig, path: Path, slots: int, threads: int) -> None:
+    def __init__(
+        self, config: DriveConfig, path: Path, slots: int, threads: int, worlds: DrivingWorlds | None = None
+    ) -> None:
         self.config, self.path = config, path
         metres = int(config.route_metres) + 2
-        self.worlds = DrivingWorlds(
+        self.worlds = worlds or DrivingWorlds(
             shared_map(path), worlds=slots, actors=config.actors, threads=threads, route_metres=metres
         )
         self.ahead = RouteAhead(self.worlds)

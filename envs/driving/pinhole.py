@@ -62,6 +62,7 @@ def draw_ground(
     place: NDArray[np.float64],
     view: NDArray[np.float64],
     focal: float,
+    axis: tuple[float, float],
     level: float,
     image: Image,
     depth: NDArray[np.float32],
@@ -72,9 +73,9 @@ def draw_ground(
     rows, columns = layers.codes.shape
     ratio = layers.pixels_per_metre
     for i in range(height):
-        up = (0.5 * height - i - 0.5) / focal
+        up = (axis[1] - i - 0.5) / focal
         for j in range(width):
-            right = (j + 0.5 - 0.5 * width) / focal
+            right = (j + 0.5 - axis[0]) / focal
             fall = view[0, 2] + right * view[1, 2] + up * view[2, 2]
             distance = (level - place[2]) / fall if fall != 0.0 else -1.0
             colour, label = SKY, SKY_LABEL
@@ -97,7 +98,13 @@ def draw_ground(
 
 @kernel
 def seen_part(
-    box: Records, place: NDArray[np.float64], view: NDArray[np.float64], focal: float, width: int, height: int
+    box: Records,
+    place: NDArray[np.float64],
+    view: NDArray[np.float64],
+    focal: float,
+    axis: tuple[float, float],
+    width: int,
+    height: int,
 ) -> tuple[int, int, int, int]:
     """Columns and rows (first, end, first, end) that a box can cover: all where it reaches behind the camera."""
     left, right, top, bottom = np.inf, -np.inf, np.inf, -np.inf
@@ -111,8 +118,8 @@ def seen_part(
         ahead = dx * view[0, 0] + dy * view[0, 1] + dz * view[0, 2]
         if ahead > NEAREST:
             before += 1
-            column = 0.5 * width + focal * (dx * view[1, 0] + dy * view[1, 1] + dz * view[1, 2]) / ahead
-            row = 0.5 * height - focal * (dx * view[2, 0] + dy * view[2, 1] + dz * view[2, 2]) / ahead
+            column = axis[0] + focal * (dx * view[1, 0] + dy * view[1, 1] + dz * view[1, 2]) / ahead
+            row = axis[1] - focal * (dx * view[2, 0] + dy * view[2, 1] + dz * view[2, 2]) / ahead
             left, right, top, bottom = min(left, column), max(right, column), min(top, row), max(bottom, row)
     if before == 0:
         return 0, 0, 0, 0
@@ -151,6 +158,7 @@ def draw_box(
     place: NDArray[np.float64],
     view: NDArray[np.float64],
     focal: float,
+    axis: tuple[float, float],
     image: Image,
     depth: NDArray[np.float32],
     labels: Image,
@@ -158,11 +166,11 @@ def draw_box(
 ) -> None:
     """Draw one box where it is nearest."""
     height, width = depth.shape
-    first_column, end_column, first_row, end_row = seen_part(box, place, view, focal, width, height)
+    first_column, end_column, first_row, end_row = seen_part(box, place, view, focal, axis, width, height)
     for i in range(first_row, end_row):
-        up = (0.5 * height - i - 0.5) / focal
+        up = (axis[1] - i - 0.5) / focal
         for j in range(first_column, end_column):
-            right = (j + 0.5 - 0.5 * width) / focal
+            right = (j + 0.5 - axis[0]) / focal
             x = view[0, 0] + right * view[1, 0] + up * view[2, 0]
             y = view[0, 1] + right * view[1, 1] + up * view[2, 1]
             z = view[0, 2] + right * view[1, 2] + up * view[2, 2]
@@ -182,13 +190,14 @@ def render(
     place: NDArray[np.float64],
     view: NDArray[np.float64],
     focal: float,
+    axis: tuple[float, float],
     level: float,
     image: Image,
     depth: NDArray[np.float32],
     labels: Image,
     actors: NDArray[np.int32],
 ) -> None:
-    """Draw what a camera sees.
+    """Draw what a camera sees, or a part of it.
 
     Args:
         layers: the ground.
@@ -196,16 +205,17 @@ def render(
         place: ``[3]`` of the camera, metres.
         view: ``[3, 3]`` of :func:`axes`.
         focal: length in pixels.
+        axis: column and row of the optical axis; the middle for a whole image.
         level: height of the ground, metres.
         image: ``uint8 [H, W, 4]`` blue, green, red, 255; written.
         depth: ``float32 [H, W]`` metres along the camera's axis; written.
         labels: ``uint8 [H, W]`` CARLA's semantic labels; written.
         actors: ``int32 [H, W]`` ids of what is seen, 0 for what is no actor; written.
     """
-    draw_ground(layers, place, view, focal, level, image, depth, labels)
+    draw_ground(layers, place, view, focal, axis, level, image, depth, labels)
     actors[:] = 0
     for number in range(len(boxes)):
-        draw_box(boxes[number], place, view, focal, image, depth, labels, actors)
+        draw_box(boxes[number], place, view, focal, axis, image, depth, labels, actors)
 
 
 @kernel

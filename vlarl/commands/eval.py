@@ -264,7 +264,10 @@ def print_result(result: dict[str, Any]) -> None:
         for line in infraction_lines(result["driving"]):
             console.print(line)
     protocol = result["protocol"]
-    told = ("render_profile", "controller", "horizon", "split", "decoding", "episodes_per_task", "seed", "instruction")
+    told = (
+        *("backend", "render_profile", "controller", "horizon", "split", "decoding"),
+        *("episodes_per_task", "seed", "instruction"),
+    )
     console.print("protocol: " + ", ".join(f"{name} {protocol[name]}" for name in told if name in protocol))
 
 

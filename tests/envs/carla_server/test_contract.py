@@ -132,7 +132,7 @@ def test_a_client_of_another_version_names_both(tmp_path):
     assert "0.9.16" in done.stdout + done.stderr and "0.9.15" in done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("name", ["spawn_traffic", "manual_drive", "collect_data", "autopilot_run"])
+@pytest.mark.parametrize("name", ["spawn_traffic", "manual_drive", "collect_data", "autopilot_run", "agent_drive"])
 def test_client_script(recording, tmp_path, name):
     """Scripts as people write them for CARLA: the port is all that they are told."""
     done = run_client(HERE / "client_scripts" / f"{name}.py", recording.server.hub.port, free_port(), home=tmp_path)

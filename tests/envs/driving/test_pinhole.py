@@ -32,7 +32,8 @@ def look(place, rotation=(0.0, 0.0, 0.0), boxes=(), size=(41, 61), focal=30.0):
     for record, values in zip(records, boxes):
         for name, value in ({"cos": 1.0} | values).items():
             record[name] = value
-    render(LAYERS, records, np.array(place, float), axes(*rotation), focal, 0.0, image, depth, labels, actors)
+    axis = (0.5 * size[1], 0.5 * size[0])
+    render(LAYERS, records, np.array(place, float), axes(*rotation), focal, axis, 0.0, image, depth, labels, actors)
     return image, depth, labels, actors
 
 
