@@ -44,7 +44,9 @@ def measure(folder: Path, frames: Frames) -> dict[str, Any]:
     return found
 
 
-def _balanced(truth: NDArray[np.int8], guess: NDArray[np.int64], known: Sequence[int], drives: NDArray[np.int32]) -> Any:
+def _balanced(
+    truth: NDArray[np.int8], guess: NDArray[np.int64], known: Sequence[int], drives: NDArray[np.int32]
+) -> Any:
     """Mean recall over the answers, with an interval over drives."""
     _, drive = np.unique(drives, return_inverse=True)
     hits, counts = np.zeros((2, drive.max() + 1, len(known)))
@@ -69,17 +71,19 @@ def write_card(
     lines = [
         "---\nlibrary_name: transformers\npipeline_tag: zero-shot-image-classification\nlicense: mit\n---\n",
         "# Driving CLIP: pictures of driving from above, and sentences about them\n",
-        f"A CLIP of {parameters / 1e6:.2f} M parameters that transformers loads by itself (`AutoModel.from_pretrained(folder)`,"
-        " `AutoProcessor.from_pretrained(folder)`). It knows the flat-coloured pictures of `envs/drive.py`"
-        " (`--env.resolution 64 --env.view-metres 32`) and the words of `envs/driving/views/captions.py`; it knows nothing of"
-        " photographs, nor of speed, which a still picture does not show.\n",
+        f"A CLIP of {parameters / 1e6:.2f} M parameters that transformers loads by itself"
+        " (`AutoModel.from_pretrained(folder)`, `AutoProcessor.from_pretrained(folder)`). It knows the flat-coloured"
+        " pictures of `envs/drive.py` (`--env.resolution 64 --env.view-metres 32`) and the words of"
+        " `envs/driving/views/captions.py`; it knows nothing of photographs, nor of speed, which a still picture does"
+        " not show.\n",
         "## How it was made\n",
-        f"`python tools/make_driving_clip.py`: random weights, seed {options.seed}, {options.pictures} pictures of grid town,"
-        f" ring road and winding road with sentences from the world's own state, {options.epochs} epochs of SigLIP's sigmoid"
-        f" loss, {seconds:.0f} s of one core.\n",
+        f"`python tools/make_driving_clip.py`: random weights, seed {options.seed}, {options.pictures} pictures of grid"
+        " town, ring road and winding road with sentences from the world's own state,"
+        f" {options.epochs} epochs of SigLIP's sigmoid loss, {seconds:.0f} s of one core.\n",
         "## Zero-shot accuracy\n",
-        "The sentence of a fact's answers that is most similar to the picture. Accuracy is the mean of the answers' recalls,"
-        " with a 95 % interval over drives (BCa bootstrap); *new wording* uses sentences that were kept from training.\n",
+        "Which of the sentences of a fact's answers is most similar to the picture. Accuracy is the mean of the answers'"
+        " recalls, with a 95 % interval over drives (BCa bootstrap); *new wording* uses sentences that were kept from"
+        " training.\n",
     ]
     for place, facts in results.items():
         lines += [f"**{place}**\n", "| fact | accuracy | new wording | chance | pictures |", "|---|---|---|---|---|"]

@@ -1,7 +1,7 @@
 """Pictures of driving from above with the facts that hold in them, for ``tools/make_driving_clip.py``.
 
-Worlds of rising difficulty are driven by rule and, by turns, badly: drifting, at full pedal through whatever is there, at
-random, or not at all, so that every answer of :data:`envs.driving.views.captions.SENTENCES` is seen often.
+Worlds of rising difficulty are driven by rule and, by turns, badly: drifting, at full pedal through whatever is there,
+at random, or not at all, so that every answer of :data:`envs.driving.views.captions.SENTENCES` is seen often.
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ EVERY = 6
 """Control steps between pictures of a world."""
 MOODS = (0.45, 0.12, 0.25, 0.1, 0.08)
 """How often the ego is driven by rule, drifts, hurries regardless, acts at random, stands."""
-RARE = (("crash", 1), ("vehicle", 1), ("light", 2), ("road", 1), ("heading", 1))
-"""Answers of which every picture is kept; of pictures with none of them, one in three."""
+RARE = (("crash", 1), ("vehicle", 1), ("light", 2), ("road", 1), ("heading", 1), ("lane", 1))
+"""Answers of which every picture is kept; of pictures with none of them, one in ten."""
+KEPT = 0.1
 
 
 class Frames(NamedTuple):
@@ -119,4 +120,4 @@ def _is_wanted(facts: NDArray[np.int8], random: np.random.Generator) -> NDArray[
     rare = np.zeros(len(facts), np.bool_)
     for name, answer in RARE:
         rare |= facts[:, names.index(name)] == answer
-    return (rare | (random.random(len(facts)) < 1 / 3)) & (facts != UNDECIDED).any(axis=1)
+    return (rare | (random.random(len(facts)) < KEPT)) & (facts != UNDECIDED).any(axis=1)

@@ -81,7 +81,8 @@ def main() -> None:
     processor.save_pretrained(options.out)
     results = {name: measure(options.out, held) for name, held in unseen.items()}
     results["training maps, other drives"] = measure(
-        options.out, joined([kept_frames(options.work, shipped_map(name), 2_000, options.seed + 200) for name in shares])
+        options.out,
+        joined([kept_frames(options.work, shipped_map(name), 2_000, options.seed + 200) for name in shares]),
     )
     atomic_write_json(options.out / "zero_shot.json", results)
     write_card(options.out, results, history, parameters=sum(p.numel() for p in model.parameters()), options=options)
@@ -119,7 +120,7 @@ def make_config(words: int) -> CLIPConfig:
 
 
 class Matching(nn.Module):
-    """The sigmoid loss over a batch of pictures and one sentence per answer, weighed so that rare answers count alike."""
+    """The sigmoid loss of pictures and one sentence per answer, weighed so that rare answers count alike."""
 
     def __init__(self, model: CLIPModel, processor: CLIPProcessor, answers: Tensor) -> None:
         super().__init__()

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vlarl.env_protocol import Float32Array, UInt8Image
-from vlarl.errors import CheckpointError, NotFiniteError
+from vlarl.errors import CheckpointError, ConfigError, NotFiniteError, nearest
 
 
 class ImageTextModel:
@@ -40,9 +40,11 @@ class ImageTextModel:
         self.folder = Path(folder)
         chosen = "cuda" if torch.cuda.is_available() else "cpu"
         self.device = torch.device(chosen if device == "auto" else device)
-        self.model, self.processor = _load(self.folder)
+        self.model, self._prepare, self._tokenizer = _load(self.folder)
         self.model.to(self.device).eval().requires_grad_(False)
-        self.side_padding: str | bool = "max_length" if "siglip" in self.model.config.model_type else True
+        config = self.model.config
+        self._padding: str | bool = "max_length" if "siglip" in config.model_type else True
+        self._longest = min(config.get_text_config().max_position_embeddings, self._tokenizer.model_max_length)
 
     @torch.inference_mode()
     def embed_images(self, images: Sequence[UInt8Image]) -> Float32Array:
@@ -58,8 +60,10 @@ class ImageTextModel:
         for image in images:
             if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
                 raise ValueError(f"image is {image.dtype} {image.shape}; expected uint8 [H, W, 3]")
-        pixels = self.processor.image_processor(images=list(images), input_data_format="channels_last", return_tensors="pt")
-        return self._unit(self.model.get_image_features(**pixels.to(self.device)), "picture")
+        pixels = self._prepare(images=list(images), input_data_format="channels_last", return_tensors="pt")
+        # A copy: torch's own memory is aligned, numpy's need not be, and the order of sums may hang on that.
+        inputs = {name: values.clone().to(self.device) for name, values in pixels.items()}
+        return self._unit(self.model.get_image_features(**inputs), "picture")
 
     @torch.inference_mode()
     def embed_texts(self, texts: Sequence[str]) -> Float32Array:
@@ -67,12 +71,32 @@ class ImageTextModel:
 
         Raises:
             ValueError: no sentence, or an empty one.
+            ConfigError: a word that the model has never seen.
             NotFiniteError: an embedding is NaN, infinite or zero.
         """
         if not texts or not all(text.strip() for text in texts):
             raise ValueError(f"sentences are {list(texts)}; expected at least one, none of them empty")
-        tokens = self.processor.tokenizer(list(texts), padding=self.side_padding, truncation=True, return_tensors="pt")
+        self._check_words(texts)
+        tokens = self._tokenizer(
+            list(texts), padding=self._padding, truncation=True, max_length=self._longest, return_tensors="pt"
+        )
         return self._unit(self.model.get_text_features(**tokens.to(self.device)), "sentence")
+
+    def _check_words(self, texts: Sequence[str]) -> None:
+        """Small vocabularies do not hold every word; those of CLIP and SigLIP can spell any."""
+        unknown = self._tokenizer.unk_token_id
+        if unknown is None or unknown in (self._tokenizer.eos_token_id, self._tokenizer.pad_token_id):
+            return
+        words = {word for text in texts for word in text.split()}
+        strange = sorted(word for word in words if unknown in self._tokenizer(word).input_ids)
+        if strange:
+            known = [word for word in self._tokenizer.get_vocab() if word.isalpha()]
+            guess = nearest(strange[0], known)
+            raise ConfigError(
+                f"{self.folder} does not know the words {', '.join(strange)}."
+                + (f" Did you mean '{guess}'?" if guess else "")
+                + f" It knows: {', '.join(sorted(known)[:200])}."
+            )
 
     def _unit(self, features: Any, what: str) -> Float32Array:
         values: Tensor = features if isinstance(features, Tensor) else features.pooler_output
@@ -80,35 +104,42 @@ class ImageTextModel:
         bad = (~torch.isfinite(values).all(dim=-1)).nonzero().flatten().tolist()
         if bad:
             raise NotFiniteError(
-                f"the embedding of {what} {bad[0]} of {len(values)} by {self.folder} is not finite ({len(bad)} are not): "
-                "the weights are damaged, or they overflow at their precision"
+                f"the embedding of {what} {bad[0]} of {len(values)} by {self.folder} is not finite ({len(bad)} are not): the "
+                "weights are damaged, or they overflow at their precision"
             )
         return values.cpu().numpy()
 
 
-def _load(folder: Path) -> tuple[Any, Any]:
-    from transformers import AutoModel, AutoProcessor
+def _load(folder: Path) -> tuple[Any, Any, Any]:
+    """Model, image processor and tokenizer.
+
+    Raises:
+        CheckpointError: one of them cannot be had.
+    """
+    from transformers import AutoImageProcessor, AutoModel, AutoTokenizer, PreTrainedTokenizerFast
 
     if not (folder / "config.json").is_file():
-        what = "is no folder" if not folder.is_dir() else "holds no config.json"
+        what = "holds no config.json" if folder.is_dir() else "is no folder"
         raise CheckpointError(
             f"{folder} {what}; expected a CLIP or SigLIP model as save_pretrained of transformers writes it. "
             "assets/driving_clip is one (tools/make_driving_clip.py)."
         )
+    here = {"local_files_only": True, "trust_remote_code": False}
     try:
-        model = AutoModel.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise CheckpointError(f"{folder}: transformers cannot load the model: {error}") from error
-    if not (hasattr(model, "get_image_features") and hasattr(model, "get_text_features")):
-        raise CheckpointError(
-            f"{folder} holds a {type(model).__name__}, which has no common space of pictures and sentences; "
-            "expected a contrastive image-text model such as CLIP or SigLIP"
-        )
-    try:
-        processor = AutoProcessor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        raise CheckpointError(f"{folder}: transformers cannot load its processor: {error}") from error
-    missing = [part for part in ("image_processor", "tokenizer") if getattr(processor, part, None) is None]
-    if missing:
-        raise CheckpointError(f"{folder} lacks its {' and '.join(missing)}: save the whole processor beside the model")
-    return model, processor
+        what = "model"
+        model = AutoModel.from_pretrained(folder, **here)
+        if not (hasattr(model, "get_image_features") and hasattr(model, "get_text_features")):
+            raise CheckpointError(
+                f"{folder} holds a {type(model).__name__}, which has no common space of pictures and sentences; "
+                "expected a contrastive image-text model such as CLIP or SigLIP"
+            )
+        what = "image processor"
+        prepare = AutoImageProcessor.from_pretrained(folder, backend="pil", **here)
+        what = "tokenizer"
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(folder, **here)
+        except ImportError:  # SigLIP's own class needs sentencepiece, its tokenizer.json does not
+            tokenizer = PreTrainedTokenizerFast.from_pretrained(folder, **here)
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError) as error:
+        raise CheckpointError(f"{folder}: transformers cannot load its {what}: {error}") from error
+    return model, prepare, tokenizer

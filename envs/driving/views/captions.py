@@ -1,10 +1,10 @@
 """What is true of a bird's-eye picture, in plain sentences: from the world's own state, to teach image-text models.
 
-A *fact* is a question with two or three answers (is somebody close ahead, nobody, or neither clearly?); every answer has
-a few sentences that say it. A fact that is on the border between its answers is left undecided, as is one that the
+A *fact* is a question with two or three answers (is somebody close ahead, nobody, or neither clearly?); every answer
+has a few sentences that say it. A fact that is on the border between its answers is left undecided, as is one that the
 picture does not show. The picture is that of :mod:`envs.driving.views.birds_eye_picture` with ``AHEAD`` metres in front
-of the ego, ``BEHIND`` behind it and ``ASIDE`` to either side. A still picture does not show the ego's speed: no sentence
-is about it.
+of the ego, ``BEHIND`` behind it and ``ASIDE`` to either side. A still picture does not show the ego's speed: no
+sentence is about it.
 """
 
 from __future__ import annotations
@@ -46,12 +46,22 @@ SENTENCES: dict[str, tuple[tuple[str, ...], ...]] = {
         ),
     ),
     "vehicle": (
-        ("the lane ahead is free", "there is no car ahead", "nobody is ahead of the car", "no car is in the lane ahead"),
+        (
+            "the lane ahead is free",
+            "there is no car ahead",
+            "nobody is ahead of the car",
+            "no car is in the lane ahead",
+        ),
         ("a car is close ahead", "there is a car right ahead", "the car ahead is close", "somebody is close ahead"),
     ),
     "light": (
         ("there is no traffic light ahead", "no traffic light is near", "no light is ahead", "there is no light near"),
-        ("the traffic light ahead is red", "there is a red light ahead", "a red traffic light is near", "the light is red"),
+        (
+            "the traffic light ahead is red",
+            "there is a red light ahead",
+            "a red traffic light is near",
+            "the light is red",
+        ),
         (
             "the traffic light ahead is green",
             "there is a green light ahead",
@@ -60,15 +70,35 @@ SENTENCES: dict[str, tuple[tuple[str, ...], ...]] = {
         ),
     ),
     "person": (
-        ("there are no people on the road", "no pedestrian is near", "nobody walks here", "there is no pedestrian near"),
-        ("a pedestrian is ahead", "somebody walks ahead of the car", "there are people ahead", "a pedestrian walks ahead"),
+        (
+            "there are no people on the road",
+            "no pedestrian is near",
+            "nobody walks here",
+            "there is no pedestrian near",
+        ),
+        (
+            "a pedestrian is ahead",
+            "somebody walks ahead of the car",
+            "there are people ahead",
+            "a pedestrian walks ahead",
+        ),
     ),
     "road": (
-        ("the car is on the road", "the car drives on the road", "the road is under the car", "the car has not left the road"),
+        (
+            "the car is on the road",
+            "the car drives on the road",
+            "the road is under the car",
+            "the car has not left the road",
+        ),
         ("the car is off the road", "the car has left the road", "the car drives on grass", "the car is on the grass"),
     ),
     "lane": (
-        ("the car is at the centre of its lane", "the car keeps its lane", "the lane is kept", "the car is in its lane"),
+        (
+            "the car is at the centre of its lane",
+            "the car keeps its lane",
+            "the lane is kept",
+            "the car is in its lane",
+        ),
         (
             "the car is far from the centre of its lane",
             "the car has left its lane",
@@ -77,8 +107,18 @@ SENTENCES: dict[str, tuple[tuple[str, ...], ...]] = {
         ),
     ),
     "heading": (
-        ("the car heads along the road", "the car points along its lane", "the car is straight", "the car is not turned"),
-        ("the car is turned away from its lane", "the car points across the road", "the car is across", "the car is turned"),
+        (
+            "the car heads along the road",
+            "the car points along its lane",
+            "the car is straight",
+            "the car is not turned",
+        ),
+        (
+            "the car is turned away from its lane",
+            "the car points across the road",
+            "the car is across",
+            "the car is turned",
+        ),
     ),
     "junction": (
         ("the car is on an open road", "there is no junction near", "no crossing is near", "the road has no junction"),
@@ -114,9 +154,7 @@ class Captions:
         worlds, ego = self.worlds.worlds, self.worlds.actors[:, 0]
         ahead = self.ahead.observe()
         gap, line, junction = (FAR * ahead[:, n] for n in (route_ahead.GAP, route_ahead.LINE, route_ahead.JUNCTION))
-        red, yellow, sign = (
-            ahead[:, n] > 0 for n in (route_ahead.IS_RED, route_ahead.IS_YELLOW, route_ahead.IS_SIGN)
-        )
+        red, yellow, sign = (ahead[:, n] > 0 for n in (route_ahead.IS_RED, route_ahead.IS_YELLOW, route_ahead.IS_SIGN))
         crash = ego["touching"] >= 0
         near, far = (line >= 0.0) & (line < LINE_NEAR), line > LINE_FAR
         walks_ahead, nobody = self._people()
@@ -144,7 +182,12 @@ class Captions:
         actors = self.worlds.actors
         walks = (actors["active"] != 0) & (actors["kind"] == Kind.PEDESTRIAN)
         ego = actors[:, :1]
-        dx, dy, cos, sin = actors["x"] - ego["x"], actors["y"] - ego["y"], np.cos(ego["heading"]), np.sin(ego["heading"])
+        dx, dy, cos, sin = (
+            actors["x"] - ego["x"],
+            actors["y"] - ego["y"],
+            np.cos(ego["heading"]),
+            np.sin(ego["heading"]),
+        )
         along, across = dx * cos + dy * sin, dy * cos - dx * sin
         ahead = walks & (along > 0) & (along < PEDESTRIAN_AHEAD) & (np.abs(across) < PEDESTRIAN_ASIDE)
         seen = walks & (along > -BEHIND) & (along < AHEAD) & (np.abs(across) < ASIDE)
