@@ -27,9 +27,9 @@ EVERY = 6
 """Control steps between pictures of a world."""
 MOODS = (0.45, 0.12, 0.25, 0.1, 0.08)
 """How often the ego is driven by rule, drifts, hurries regardless, acts at random, stands."""
-RARE = (("crash", 1), ("vehicle", 1), ("light", 2), ("road", 1), ("heading", 1), ("lane", 1))
-"""Answers of which every picture is kept; of pictures with none of them, one in ten."""
-KEPT = 0.1
+RARE = (("crash", 1), ("vehicle", 1), ("light", 2), ("road", 1), ("heading", 1))
+"""Answers of which every picture is kept; of pictures with none of them, one in three."""
+KEPT = 1 / 3
 
 
 class Frames(NamedTuple):

@@ -1,4 +1,4 @@
-"""Measure the scoring of frames by an image-text model: beside the simulation of many worlds, and as VLM-RL's code does.
+"""Measure the scoring of frames by an image-text model: beside the simulation of many worlds, and as VLM-RL does.
 
 Example::
 

@@ -104,8 +104,8 @@ class ImageTextModel:
         bad = (~torch.isfinite(values).all(dim=-1)).nonzero().flatten().tolist()
         if bad:
             raise NotFiniteError(
-                f"the embedding of {what} {bad[0]} of {len(values)} by {self.folder} is not finite ({len(bad)} are not): the "
-                "weights are damaged, or they overflow at their precision"
+                f"the embedding of {what} {bad[0]} of {len(values)} by {self.folder} is not finite "
+                f"({len(bad)} are not): the weights are damaged, or they overflow at their precision"
             )
         return values.cpu().numpy()
 
