@@ -82,8 +82,8 @@ def write_card(
         f" {options.epochs} epochs of SigLIP's sigmoid loss, {seconds:.0f} s of one core.\n",
         "## Zero-shot accuracy\n",
         "Which of the sentences of a fact's answers is most similar to the picture. Accuracy is the mean of the"
-        " answers' recalls, with a 95 % interval over drives (BCa bootstrap); *new wording* uses sentences that were kept from"
-        " training.\n",
+        " answers' recalls, with a 95 % interval over drives (BCa bootstrap); *new wording* uses sentences that were"
+        " kept from training.\n",
     ]
     for place, facts in results.items():
         lines += [f"**{place}**\n", "| fact | accuracy | new wording | chance | pictures |", "|---|---|---|---|---|"]

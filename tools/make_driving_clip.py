@@ -114,8 +114,8 @@ def make_processor() -> CLIPProcessor:
 def make_config(words: int) -> CLIPConfig:
     """A small CLIP whose picture is a single patch.
 
-    The ego is always at the same place and heads up, so what a pixel means hangs on where it is: one linear layer over all
-    of them learns that in minutes, where a grid of patches needs hours.
+    The ego is always at the same place and heads up, so what a pixel means hangs on where it is: one linear layer over
+    all of them can learn that. (With 16 patches the loss was .65 after the first epoch, four times as dear.)
     """
     text = {"vocab_size": words, "max_position_embeddings": 24, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
     text |= {"hidden_size": TEXT_WIDTH, "intermediate_size": 2 * TEXT_WIDTH, "num_hidden_layers": 2}
