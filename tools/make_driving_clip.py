@@ -28,7 +28,7 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 
 from envs.driving.maps.map_generator import shipped_map
 from envs.driving.views.captions import SENTENCES, UNDECIDED, VIEW
-from tools.driving_clip_card import measure, write_card
+from tools.driving_clip_card import contrasts, measure, write_card
 from tools.driving_frames import Frames, joined, kept_frames
 from vlarl.cli import plain_description
 from vlarl.files import atomic_write_json, read_json
@@ -55,6 +55,9 @@ class Options:
     town: Path = TOWN
     """A map that is measured beside the roundabout, where the file exists."""
     epochs: int = 14
+    """Over which the learning rate rises and falls."""
+    stop: int = 0
+    """End after so many of them; 0: after all."""
     batch: int = 64
     learning_rate: float = 1e-3
     seed: int = 0
@@ -82,12 +85,13 @@ def main() -> None:
     model.save_pretrained(options.out)
     processor.save_pretrained(options.out)
     results = {name: measure(options.out, held) for name, held in unseen.items()}
-    results["training maps, other drives"] = measure(
-        options.out,
-        joined([kept_frames(options.work, shipped_map(name), 2_000, options.seed + 200) for name in shares]),
+    known = joined([kept_frames(options.work, shipped_map(name), 2_000, options.seed + 200) for name in shares])
+    results["training maps, other drives"] = measure(options.out, known)
+    spread = contrasts(options.out, known)
+    atomic_write_json(options.out / "zero_shot.json", {"accuracy": results, "contrast": spread})
+    write_card(
+        options.out, results, spread, history, parameters=sum(p.numel() for p in model.parameters()), options=options
     )
-    atomic_write_json(options.out / "zero_shot.json", results)
-    write_card(options.out, results, history, parameters=sum(p.numel() for p in model.parameters()), options=options)
     print(f"written: {options.out}, {time.process_time() - started:.0f} s of CPU in this run")
 
 
@@ -178,7 +182,7 @@ def train(model: CLIPModel, processor: CLIPProcessor, frames: Frames, options: O
         history = read_json(log)
         for name, kept in torch.load(state, weights_only=True).items():
             parts[name].load_state_dict(kept)
-    for epoch in range(len(history), options.epochs):
+    for epoch in range(len(history), options.stop or options.epochs):
         started, losses = time.process_time(), []
         random = np.random.default_rng([options.seed, epoch])
         order = random.permutation(len(answers))[: len(answers) // options.batch * options.batch]

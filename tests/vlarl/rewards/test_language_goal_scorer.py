@@ -79,11 +79,15 @@ def test_no_more_batches_wait_than_allowed():
 
 
 def test_a_failing_scorer_stops_whoever_asks_and_whoever_hands_in():
+    handed_in = threading.Event()
+
     def score(frames):
+        handed_in.wait(timeout=60)
         raise RuntimeError("out of memory")
 
     scorer = FrameScorer(score, size=1)
     ticket = scorer.submit(frame(0))
+    handed_in.set()
     with pytest.raises(ScoringError, match="nothing was learned from them: out of memory"):
         scorer.result(ticket)
     with pytest.raises(ScoringError, match="out of memory"):
