@@ -16,14 +16,14 @@ from transformers import (
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
-WORDS = ("<pad>", "<start>", "<end>", "<unknown>", "the", "road", "is", "clear", "two", "cars", "have", "collided", "a")
+WORDS = ("<pad>", "<start>", "<unknown>", "<end>", "the", "road", "is", "clear", "two", "cars", "have", "collided", "a")
 SIZES = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
 TEXT = {
     "vocab_size": len(WORDS),
     "max_position_embeddings": 12,
     "pad_token_id": 0,
     "bos_token_id": 1,
-    "eos_token_id": 2,
+    "eos_token_id": 3,
 }
 VISION = {"image_size": 32, "patch_size": 8}
 
@@ -32,7 +32,7 @@ def tiny_tokenizer() -> PreTrainedTokenizerFast:
     tokenizer = Tokenizer(models.WordLevel({word: n for n, word in enumerate(WORDS)}, unk_token="<unknown>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer.post_processor = processors.TemplateProcessing(
-        single="<start> $A <end>", special_tokens=[("<start>", 1), ("<end>", 2)]
+        single="<start> $A <end>", special_tokens=[("<start>", 1), ("<end>", 3)]
     )
     names = {"pad_token": "<pad>", "bos_token": "<start>", "eos_token": "<end>", "unk_token": "<unknown>"}
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names)
