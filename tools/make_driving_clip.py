@@ -3,7 +3,8 @@
 Pictures of our world drawn as ``--env.resolution 64 --env.view-metres 32`` draws them, sentences from its own state
 (``envs/driving/views/captions.py``), the sigmoid loss of SigLIP (arXiv 2303.15343): a picture and a sentence belong
 together or they do not. Trained on grid town, ring road and winding road; the roundabout and CARLA's Town02 (where the
-file is) are looked at only to measure. Goes on where it was stopped; equal seeds draw equal pictures, sentences and batches.
+file is) are looked at only to measure. Goes on where it was stopped; equal seeds draw equal pictures, sentences and
+batches.
 
 Example::
 
