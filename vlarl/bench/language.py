@@ -6,8 +6,8 @@ Example::
     vlarl bench language --model ~/models/clip-vit-base-patch32 --slots 64
 
 A random driving policy plays whole episodes, and the frame after every decision is scored. Three ways, in turn: batches
-in a thread of their own while all worlds go on (ours), the same batches with the simulation standing still, and one
-environment whose simulation stands still (VLM-RL's). All give the same scores. Waiting is the share of the time in
+in a thread of their own while all worlds go on (*beside*: ours), the same batches with the simulation standing still
+(*blocking*), and one environment whose simulation stands still (*one, blocking*: VLM-RL's). All give the same scores. Waiting is the share of the time in
 which the simulation stands still because of scores, the wait at the end included.
 """
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from vlarl.env_protocol import EpisodeSpec
     from vlarl.policies.carl_driving import CarlDriving
 
-OURS, STANDING, ORIGINAL = "many worlds, beside the simulation", "many worlds, blocking", "one environment, blocking"
+OURS, STANDING, ORIGINAL = "beside", "blocking", "one, blocking"
 
 
 @dataclass(frozen=True)
