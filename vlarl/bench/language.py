@@ -7,8 +7,8 @@ Example::
 
 A random driving policy plays whole episodes, and the frame after every decision is scored. Three ways, in turn: batches
 in a thread of their own while all worlds go on (*beside*: ours), the same batches with the simulation standing still
-(*blocking*), and one environment whose simulation stands still (*one, blocking*: VLM-RL's). All give the same scores. Waiting is the share of the time in
-which the simulation stands still because of scores, the wait at the end included.
+(*blocking*), and one environment whose simulation stands still (*one, blocking*: VLM-RL's). All give the same scores.
+Waiting is the share of the time in which the simulation stands still because of scores, the wait at the end included.
 """
 
 from __future__ import annotations
