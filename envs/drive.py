@@ -17,7 +17,8 @@ together (:mod:`envs.driving.episodes`).
   blocked. TRUNCATED: the horizon. The environment's own reward is 0: see :mod:`vlarl.rewards.carl`.
 * Events, at the end of the chunk unless said otherwise: ``drive/carl`` (CaRL's reward ``float32 [chunk]`` per control
   step), ``drive/factors`` (``float32 [chunk, 5]``, what it was made of: ``FACTORS`` in
-  :mod:`envs.driving.scores.carl_reward`), ``drive/route_completion`` and ``drive/driving_score`` (0 to 100),
+  :mod:`envs.driving.scores.carl_reward`), ``drive/motion`` (``float32 [chunk, 3]``: speed [m/s], distance from the
+  route's centre [m], angle to it [rad]), ``drive/route_completion`` and ``drive/driving_score`` (0 to 100),
   ``drive/kilometres``, ``drive/comfort/<bound>`` (share of time, :mod:`envs.driving.scores.comfort`), and per kind of
   infraction ``drive/count/<kind>`` since the start.
 

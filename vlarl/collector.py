@@ -16,6 +16,7 @@ import torch
 
 from vlarl.env_protocol import EpisodeSpec, Float32Array, Observation, Outcome, StepResult
 from vlarl.policy import Decoding, Policy
+from vlarl.reward import Watch
 from vlarl.seeding import episode_noise
 from vlarl.types import PolicyOutput, Trajectory
 from vlarl.vec_env import SlotEvent, VecEnv
@@ -65,6 +66,7 @@ class Collector:
         self.max_error_fraction = max_error_fraction
         self.stats = CollectionStats()
         self._keep_inputs = True
+        self._watch: Watch | None = None
 
     def collect(
         self,
@@ -74,12 +76,13 @@ class Collector:
         on_episode: Callable[[Trajectory], None] | None = None,
         annealing: Callable[[int], float] | None = None,
         keep_inputs: bool = True,
+        watch: Watch | None = None,
     ) -> list[Trajectory]:
         """Play every spec once and return the trajectories in the order of ``specs``.
 
         ``annealing`` gives the temperature of an episode's n-th decision, in place of ``decoding``'s. Without
         ``keep_inputs`` the trajectories forget all observations but the last, and the policy's inputs: what is only
-        counted needs no memory for pictures.
+        counted needs no memory for pictures. ``watch`` is shown what every decision led to.
 
         Raises:
             SimulatorErrorRateError: see ``max_error_fraction``.
@@ -89,7 +92,7 @@ class Collector:
         playing: dict[int, _Episode] = {}
         started = time.perf_counter()
         self.stats = CollectionStats()
-        self._keep_inputs = keep_inputs
+        self._keep_inputs, self._watch = keep_inputs, watch
         for slot in range(self.vec_env.num_slots):
             self._start_next(slot, waiting, playing)
         ready: list[int] = []
@@ -149,6 +152,8 @@ class Collector:
         if result.outcome is Outcome.TRUNCATED:
             trajectory.final_observation = result.observation
         self.stats.steps += int(result.executed.sum())
+        if self._watch is not None and result.observation is not None:
+            self._watch(trajectory, result.observation)
         if result.outcome is Outcome.RUNNING:
             assert result.observation is not None  # only errors have none
             if not self._keep_inputs:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from vlarl.env_protocol import Float32Array
+from vlarl.env_protocol import Float32Array, Observation
 from vlarl.types import Trajectory, check_finite
 
 
@@ -19,12 +19,35 @@ class RewardModel(Protocol):
         ...
 
 
+Watch = Callable[[Trajectory, Observation], None]
+"""Takes an episode and what was seen after its newest decision, its last one included."""
+
+
+class WatchingReward(RewardModel, Protocol):
+    """A reward that looks at episodes while they are played: what takes long can begin before they end."""
+
+    def watch(self, trajectory: Trajectory, observation: Observation) -> None:
+        """Note what a decision led to; must return at once."""
+        ...
+
+
 class RewardConfig(Protocol):
     """A frozen dataclass that builds a reward term."""
 
     def build(self) -> RewardModel:
         """Build the term."""
         ...
+
+
+def watching(terms: Sequence[RewardModel]) -> Watch | None:
+    """What the collector calls after every decision for the terms that watch; None where none does."""
+    watchers: list[Watch] = [term.watch for term in terms if hasattr(term, "watch")]  # pyrefly: ignore
+
+    def watch(trajectory: Trajectory, observation: Observation) -> None:
+        for each in watchers:
+            each(trajectory, observation)
+
+    return watch if watchers else None
 
 
 def score_all(terms: Sequence[RewardModel], trajectories: Sequence[Trajectory]) -> None:

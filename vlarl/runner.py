@@ -9,6 +9,7 @@ from vlarl.collector import Collector
 from vlarl.env_protocol import EpisodeSpec
 from vlarl.learner import AnyLearner
 from vlarl.policy import Decoding
+from vlarl.reward import Watch
 from vlarl.types import RolloutBatch, Trajectory
 
 
@@ -21,6 +22,7 @@ class Runner(Protocol):
         decoding: Decoding,
         on_episode: Callable[[Trajectory], None] | None,
         annealing: Callable[[int], float] | None = None,
+        watch: Watch | None = None,
     ) -> list[Trajectory]:
         """Play the specs with the newest weights."""
         ...
@@ -47,9 +49,10 @@ class LocalRunner:
         decoding: Decoding,
         on_episode: Callable[[Trajectory], None] | None = None,
         annealing: Callable[[int], float] | None = None,
+        watch: Watch | None = None,
     ) -> list[Trajectory]:
         """Play the specs."""
-        return self.collector.collect(specs, decoding, on_episode=on_episode, annealing=annealing)
+        return self.collector.collect(specs, decoding, on_episode=on_episode, annealing=annealing, watch=watch)
 
     def update(self, batch: RolloutBatch, *, seed: int, iteration: int, progress: float) -> dict[str, float]:
         """Update the shared policy."""

@@ -33,7 +33,7 @@ from vlarl.policy import Decoding, TorchPolicy
 from vlarl.progress import Display
 from vlarl.report import write_report
 from vlarl.results import display_path, write_result
-from vlarl.reward import score_all
+from vlarl.reward import score_all, watching
 from vlarl.runner import LocalRunner
 from vlarl.seeding import stream
 from vlarl.specs import training_groups
@@ -162,12 +162,13 @@ class Trainer:
         rollout = self.config.rollout
         decoding = Decoding(mode="sample", temperature=rollout.temperature)
         collected: list[Trajectory] = []
+        watch = watching(self.rewards)
         stats = {"simulate": 0.0, "render": 0.0, "policy": 0.0, "rollout": 0.0, "steps": 0.0}
         annealing = self.annealing and partial(self.annealing.temperature, iteration=self.iteration)
         for draw in range(sys.maxsize if rollout.min_steps else rollout.max_draws):
             specs = self._draw(draw)
             self.display.phase("rollout", len(specs))
-            collected += runner.collect(specs, decoding, self.display.episode, annealing)
+            collected += runner.collect(specs, decoding, self.display.episode, annealing, watch)
             cost = runner.collector.stats
             stats["rollout"] += cost.seconds
             stats["policy"] += cost.policy_seconds

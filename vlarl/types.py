@@ -61,6 +61,8 @@ class Trajectory:
     """Every control step's frames, only where asked for (videos)."""
     final_observation: Observation | None = None
     """What the policy would have seen next, had the episode not been truncated there."""
+    notes: dict[str, list[Any]] = field(default_factory=dict)
+    """By reward term, what it keeps of every decision while the episode is played (see ``vlarl.reward.watching``)."""
     final_inputs: Mapping[str, Tensor] | None = None
     """``final_observation`` as ``PolicyOutput.inputs``; only for objectives with a critic."""
 

@@ -112,6 +112,7 @@ class MapEpisodes:
         executed = np.zeros((len(self.worlds.worlds), longest), np.bool_)
         carl = np.zeros((len(executed), longest), np.float32)
         factors = np.zeros((len(executed), longest, self.reward.factors.shape[1]), np.float32)
+        motion = np.zeros((len(executed), longest, 3), np.float32)
         outcomes = dict.fromkeys(chunks, Outcome.RUNNING)
         frames: dict[int, list[dict[str, UInt8Image]]] = {slot: [] for slot in chunks}
         started, controls = time.process_time(), np.zeros((len(executed), ACTION_DIM))
@@ -125,6 +126,7 @@ class MapEpisodes:
                 values, terminated, _ = self.reward.score()
             executed[going, index], carl[going, index] = True, values[going]
             factors[going, index] = self.reward.factors[going]
+            motion[going, index] = self._motion()[going]
             self._judge(going, terminated, outcomes)
             if self.config.every_frame:
                 for slot, image in zip(going.tolist(), self._frames(going, outcomes), strict=True):
@@ -147,6 +149,7 @@ class MapEpisodes:
                 events={
                     "drive/carl": carl[slot, :count],
                     "drive/factors": factors[slot, :count],
+                    "drive/motion": motion[slot, :count],
                     **dict(zip(FIGURES, told, strict=True)),
                     **seconds,
                 },
@@ -232,6 +235,13 @@ class MapEpisodes:
             views = self.drawer.render(self.worlds)
         egos = self.worlds.actors[:, 0]
         return [{"birds_eye": picture(views[slot], egos[slot], self.drawer.view)} for slot in slots.tolist()]
+
+    def _motion(self) -> NDArray[np.float64]:
+        """``[N, 3]`` speed, distance from the route and angle to it of the egos."""
+        worlds = self.worlds.worlds
+        return np.column_stack(
+            [self.worlds.actors["speed"][:, 0], np.abs(worlds["route_offset"]), worlds["route_angle"]]
+        )
 
     def _figures(self) -> NDArray[np.float64]:
         """``[N, len(FIGURES)]``."""

@@ -57,7 +57,7 @@ TINY = """--env.routes 2 --env.route-metres 20 --env.horizon 12 --env.actors 4 -
 --checkpoint-every 1 --learner.minibatch-trajectories 16 --learner.microbatch-decisions 16 --learner.epochs 1""".split()
 
 
-@pytest.mark.parametrize("name", ["drive_carl", "drive_additive"])
+@pytest.mark.parametrize("name", ["drive_carl", "drive_additive", "drive_language"])
 def test_the_configuration_runs_whole_and_resumes_exactly(name, tmp_path):
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     assert main([name, "--out", str(whole), *TINY]) == 0
