@@ -159,7 +159,9 @@ def test_nothing_leaks_over_1000_episodes():
         assert len({getattr(row, name) for _, row in rows[1:]}) == 1, name
     for name in ("main_bytes", "simulator_bytes"):
         values = np.array([getattr(row, name) for _, row in rows[2:]], dtype=float)
-        assert slope(counts, values) < 2048, f"{name} grows by {slope(counts, values):.0f} bytes per episode: {values}"
+        # A leak grows all the time, the allocator takes a megabyte once: so in both halves.
+        grown = min(slope(counts[half], values[half]) for half in (slice(0, 4), slice(4, 8)))
+        assert grown < 2048, f"{name} grows by {grown:.0f} bytes per episode: {values}"
     more = growth(outside, footprint())
     assert more["descriptors"] <= 0 and more["processes"] <= 0 and more["mappings"] <= 0, more
 
