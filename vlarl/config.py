@@ -97,6 +97,10 @@ class TrainConfig:
     split: str = "heldout"
     """Initial-state split: ``heldout`` or ``official``."""
     iterations: int = 50
+    """The run ends after so many."""
+    steps: int = 0
+    """The run ends earlier with the iteration that reaches so many control steps, which the learning rate's decay then
+    follows: an equal budget for runs whose episodes differ in length. 0: no such limit."""
     seed: int = 0
     rewards: tuple[RewardConfig, ...]
     objective: ObjectiveConfig
@@ -115,6 +119,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         _require(self.iterations >= 0, "iterations", self.iterations, "0 or more")
+        _require(self.steps >= 0, "steps", self.steps, "0 or more")
         _require(self.checkpoint_every >= 1, "checkpoint_every", self.checkpoint_every, "at least 1")
         _require(len(self.rewards) >= 1, "rewards", "empty", "at least one reward term")
         _require(len(set(self.tasks)) == len(self.tasks), "tasks", self.tasks, "each task once")

@@ -24,15 +24,13 @@ class Display:
     """Shows phases, episodes and iterations.
 
     Args:
-        iterations: of the whole run, for the time left; 0 when there is only one phase (an evaluation).
+        iterations: of the whole run, at most; 0 when there is only one phase (an evaluation).
         console: where to; standard error by default, so that standard output stays clean for results.
         done: iterations finished before this process started (resume).
     """
 
     def __init__(self, iterations: int = 0, *, console: Console | None = None, done: int = 0) -> None:
         self.console = console or Console(stderr=True)
-        self.iterations = iterations
-        self.done = done
         self._live = self.console.is_terminal
         self._seconds: deque[float] = deque(maxlen=5)  # of the last iterations
         self._episodes = 0
@@ -77,10 +75,10 @@ class Display:
             note += f", [red]{self._errors} simulator errors[/red]"
         self._progress.update(self._phase, advance=1, note=note)
 
-    def iteration(self, number: int, metrics: Mapping[str, Any]) -> None:
-        """One training iteration finished: one line with what matters."""
-        self.done = number
-        parts = [f"iteration {number}/{self.iterations}"]
+    def iteration(self, number: int, metrics: Mapping[str, Any], progress: float) -> None:
+        """One training iteration finished, and with it a share ``progress`` of the run: one line with what matters."""
+        expected = max(number, round(number / progress))  # of a run that ends by control steps this is an estimate
+        parts = [f"iteration {number}/{expected}"]
         for name, text in (
             ("success", "success {:.2f}"),
             ("driving_score", "driving score {:.1f}"),
@@ -102,10 +100,12 @@ class Display:
             parts.append(f"{metrics['errors']:.0f} simulator errors")
         if metrics.get("iteration_seconds") is not None:
             self._seconds.append(metrics["iteration_seconds"])
-            left = sum(self._seconds) / len(self._seconds) * max(self.iterations - number, 0)
+            left = sum(self._seconds) / len(self._seconds) * (expected - number)
             parts.append(f"{left / 60:.1f} min of training left")
         self.console.print(" | ".join(parts), highlight=False, soft_wrap=True)
-        self._progress.update(self._run, completed=number, note=f"success {metrics.get('success', float('nan')):.2f}")
+        self._progress.update(
+            self._run, total=expected, completed=number, note=f"success {metrics.get('success', float('nan')):.2f}"
+        )
 
     def result(self, name: str, result: Mapping[str, Any]) -> None:
         """An evaluation finished: its number with its interval."""

@@ -89,6 +89,8 @@ class Trainer:
         self.annealing = next(iter(getattr(config.objective, "temperature", ())), None)
         self.curriculum = Curriculum(config.rollout.curriculum)
         self.iteration = 0
+        self.steps = 0
+        """Control steps of all iterations."""
         self.train_seconds = 0.0
         if resume:
             self._restore()
@@ -102,15 +104,16 @@ class Trainer:
             ranks = getattr(self.learner, "adapter_ranks", None)
             if ranks is not None and ranks.config.score_episodes:
                 ranks.score = partial(self._score, runner.collector, ranks.config.score_episodes)
-            while self.iteration < self.config.iterations:
+            while self.progress < 1.0:
                 metrics = self._train_iteration(runner, pool)
                 self.iteration += 1
+                self.steps += int(metrics["env_steps"])
                 self.tracker.log(metrics, self.iteration)
-                self.display.iteration(self.iteration, metrics)
-                if self.iteration % self.config.checkpoint_every == 0 or self.iteration == self.config.iterations:
+                self.display.iteration(self.iteration, metrics, self.progress)
+                if self.iteration % self.config.checkpoint_every == 0 or self.progress >= 1.0:
                     self._save()
                 every = self.config.evaluation.every
-                if every and self.iteration % every == 0 and self.iteration < self.config.iterations:
+                if every and self.iteration % every == 0 and self.progress < 1.0:
                     with self.learner.averaged():
                         self._evaluate(runner.collector, f"iteration_{self.iteration:04d}")
             with self.learner.averaged():
@@ -124,6 +127,13 @@ class Trainer:
         if self.config.imitation_reference:
             shutil.copyfile(self.config.imitation_reference, self.folder / "imitation.json")
         write_report(self.folder)
+
+    @property
+    def progress(self) -> float:
+        """Finished share of the run; 1 or more: it is over."""
+        config = self.config
+        done = self.iteration / config.iterations if config.iterations else 1.0
+        return max(done, self.steps / config.steps) if config.steps else done
 
     def _train_iteration(self, runner: LocalRunner, pool: Slots) -> dict[str, float]:
         """Draw, collect, score, prepare, update; returns everything worth logging."""
@@ -142,7 +152,7 @@ class Trainer:
                 batch,
                 seed=self.config.seed,
                 iteration=self.iteration,
-                progress=self.iteration / self.config.iterations,
+                progress=self.progress,
             )
         wall = time.perf_counter() - started
         cores = max(1, min(self.config.rollout.workers, os.cpu_count() or 1))
@@ -293,7 +303,11 @@ class Trainer:
         )
 
     def _save(self) -> None:
-        meta: dict[str, Any] = {"iteration": self.iteration, "train_seconds": self.train_seconds}
+        meta: dict[str, Any] = {
+            "iteration": self.iteration,
+            "steps": self.steps,
+            "train_seconds": self.train_seconds,
+        }
         if self.config.rollout.curriculum.enabled:
             meta["curriculum"] = self.curriculum.state()
         save_checkpoint(
@@ -314,6 +328,7 @@ class Trainer:
         self.policy.load_state_dict(policy_state)
         self.learner.load_state_dict(learner_state)
         self.iteration = int(meta["iteration"])
+        self.steps = int(meta.get("steps", 0))  # 0: saved by an earlier version, which could not end a run by steps
         self.train_seconds = float(meta["train_seconds"])
         self.curriculum.load(meta.get("curriculum", []))
 

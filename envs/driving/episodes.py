@@ -52,6 +52,7 @@ FIGURES = (
     "drive/route_completion",
     "drive/driving_score",
     "drive/kilometres",
+    "drive/speed",  # km/h, the mean
     *(f"drive/count/{name}" for name in EVENTS if name != "route_completed"),
     *(f"drive/comfort/{name}" for name in (*BOUNDS, "all")),
 )
@@ -247,7 +248,9 @@ class MapEpisodes:
         """``[N, len(FIGURES)]``."""
         worlds = self.worlds.worlds
         counts = np.delete(worlds["counts"], COMPLETED, axis=1)
-        told = (route_completion(worlds), driving_score(worlds), worlds["distance"] / 1000.0)
+        metres = worlds["distance"]
+        speed = 3.6 * metres / np.maximum(worlds["time"], self.worlds.settings.control_seconds)
+        told = (route_completion(worlds), driving_score(worlds), metres / 1000.0, speed)
         return np.column_stack([*told, counts.astype(np.float64), *self.reward.comfort.shares().values()])
 
 

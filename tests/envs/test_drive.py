@@ -70,6 +70,8 @@ def test_a_completed_route_is_success_and_its_rewards_sum_to_the_score():
     progress = sum(result.events["drive/factors"][:, 0].sum() for result in results)
     assert progress == pytest.approx(100.0, abs=1e-3)
     assert last["drive/kilometres"] == pytest.approx(0.06, abs=0.005)
+    hours = sum(int(result.executed.sum()) for result in results) * 0.1 / 3600.0
+    assert last["drive/speed"] == pytest.approx(last["drive/kilometres"] / hours, rel=1e-5)
     assert not any(value for name, value in last.items() if name.startswith("drive/count/"))
     assert all(result.reward.sum() == 0.0 for result in results)
 

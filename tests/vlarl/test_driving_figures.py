@@ -24,13 +24,14 @@ def episode(*events):
     )
 
 
-def end(score, completion, kilometres, hits, lights, comfort=1.0):
+def end(score, completion, kilometres, hits, lights, comfort=1.0, speed=20.0):
     return {
         "drive/comfort/jerk": 0.5 * comfort + 0.5,
         "drive/comfort/all": comfort,
         "drive/driving_score": score,
         "drive/route_completion": completion,
         "drive/kilometres": kilometres,
+        "drive/speed": speed,
         "drive/count/collision_vehicle": hits,
         "drive/count/red_light": lights,
     }
@@ -39,7 +40,7 @@ def end(score, completion, kilometres, hits, lights, comfort=1.0):
 def test_means_over_episodes_and_rates_over_all_kilometres():
     """The last event of an episode counts; 3 hits in 0.1 + 0.4 km are 6 per km."""
     played = [
-        episode(end(1, 1, 1, 9, 9), end(60.0, 100.0, 0.1, 1.0, 0.0, 0.8)),
+        episode(end(1, 1, 1, 9, 9), end(60.0, 100.0, 0.1, 1.0, 0.0, 0.8, 30.0)),
         episode(end(20.0, 50.0, 0.4, 2.0, 1.0, 0.4)),
     ]
     figures = driving_figures(played)["driving"]
@@ -49,6 +50,7 @@ def test_means_over_episodes_and_rates_over_all_kilometres():
     assert figures["comfort"] == pytest.approx(0.6)
     assert figures["comfort_by_bound"] == pytest.approx({"jerk": 0.8})
     assert figures["kilometres"] == 0.5
+    assert figures["speed"] == 25.0
     assert figures["infractions"] == {"collision_vehicle": 3, "red_light": 1}
     assert figures["infractions_per_km"] == {"collision_vehicle": 6.0, "red_light": 2.0}
     # exact interval of 3 events: 0.618672 to 8.767273 (Ulm 1990, table 1), per half a kilometre
@@ -79,6 +81,7 @@ def test_metrics_are_the_same_figures():
         "driving_score": 40.0,
         "route_completion": 75.0,
         "comfort": 1.0,
+        "speed": 20.0,
         "infractions_per_km/collision_vehicle": 6.0,
         "infractions_per_km/red_light": 2.0,
     }

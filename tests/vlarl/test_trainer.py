@@ -79,3 +79,33 @@ def test_a_task_that_does_not_exist_is_refused(tmp_path):
     config = replace(toy_config(), tasks=(0, 9))
     with pytest.raises(ConfigError, match=r"tasks 0\.\.3; asked for \[9\]"):
         Trainer(config, load_policy(config.policy), tmp_path, display=Display())
+
+
+def test_a_run_may_end_by_control_steps(tmp_path):
+    """The iteration that reaches them is the last, the learning rate falls with them, and a resumed run counts on."""
+    config = replace(
+        toy_config(),
+        tasks=(0, 2),
+        steps=60,
+        videos=False,
+        rollout=RolloutConfig(groups=2, group_size=2, temperature=1.3, max_draws=1, workers=1, slots=4),
+        learner=replace(toy_config().learner, learning_rate=1e-3, final_learning_rate=0.0, warmup_updates=0),
+        evaluation=EvaluationConfig(episodes_per_task=2, decodings=(Decoding(mode="sample"),)),
+    )
+
+    def go_on(config, *, resume):
+        Trainer(config, load_policy(config.policy), tmp_path, display=Display(), resume=resume).fit()
+        return [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+
+    def check(lines, steps):
+        played = np.cumsum([line["env_steps"] for line in lines])
+        assert played[-1] >= steps and len(lines) < config.iterations
+        return played
+
+    played = check(go_on(config, resume=False), 60)
+    assert (played[:-1] < 60).all()
+    lines = go_on(replace(config, steps=120), resume=True)
+    played = check(lines, 120)
+    before = np.concatenate([[0.0], played[:-1]])
+    wanted = 1e-3 * (1.0 - before / np.where(before < 60, 60, 120))
+    assert [line["learning_rate"] for line in lines] == pytest.approx(wanted.tolist(), abs=1e-9)

@@ -37,6 +37,7 @@ RUN_FILE = "run.json"
 
 CHANGEABLE_ON_RESUME = (
     "iterations",
+    "steps",
     "checkpoint_every",
     "videos",
     "trackers",
@@ -177,8 +178,8 @@ def prepare_folder(config: TrainConfig, saved: TrainConfig | None, options: Opti
         raise UserError(
             f"{folder} holds a run already. Continue it with 'vlarl train --resume {folder}', or choose another --out."
         )
-    if saved is not None and saved.iterations != config.iterations:
-        set_aside_final_results(folder, saved.iterations)
+    if saved is not None and (saved.iterations, saved.steps) != (config.iterations, config.steps):
+        set_aside_final_results(folder)
     if saved != config:
         save_config(folder / CONFIG_FILE, config)
     if saved is None:
@@ -194,10 +195,13 @@ def has_begun(folder: Path) -> bool:
     return bool(results) or (metrics.is_file() and metrics.stat().st_size > 0)
 
 
-def set_aside_final_results(folder: Path, iterations: int) -> None:
+def set_aside_final_results(folder: Path) -> None:
     """Rename ``eval_after*.json`` of a run that goes on, so that it is evaluated again at its new end."""
+    from vlarl.files import read_json
+
     for path in folder.glob("eval_after*.json"):
-        path.rename(path.with_name(path.name.replace("eval_after", f"eval_iteration_{iterations:04d}", 1)))
+        iteration = read_json(path)["iteration"]
+        path.rename(path.with_name(path.name.replace("eval_after", f"eval_iteration_{iteration:04d}", 1)))
 
 
 def with_objective(config: TrainConfig, words: list[str], *, resumed: bool) -> TrainConfig:
