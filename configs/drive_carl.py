@@ -46,7 +46,7 @@ def config() -> TrainConfig:
             regularisers=(Entropy(coefficient=0.01),),
             critic=Critic(source="policy", normalise_returns=True),
         ),
-        rollout=RolloutConfig(groups=64, group_size=1, temperature=1.0, workers=0, slots=48),
+        rollout=RolloutConfig(groups=64, group_size=1, temperature=1.0, workers=0, slots=64),
         learner=LearnerConfig(
             learning_rate=2.5e-4,
             final_learning_rate=0.0,

@@ -5,7 +5,8 @@ Example::
     .venv/bin/python tools/compare_driving.py docs/images/rewards.png runs/language_* runs/additive_*
 
 Runs of the same experiment (``name`` in ``config.json``) are its seeds: the table has the mean of theirs with Student's
-95 % interval, in Markdown. Rows with unequal numbers of control steps are marked, since they are no comparison.
+95 % interval, in Markdown. Control steps are the fewest and the most that a run learned from: unless those of two
+experiments are alike, their rows are no comparison.
 """
 
 from __future__ import annotations
@@ -82,18 +83,8 @@ def rows(runs: dict[str, list[RunFolder]], when: str) -> Iterator[list[str]]:
         told = [found for found in evaluations if "driving" in found.raw]
         if told:
             steps = [control_steps(run) / 1e6 for run in members]
-            spread = (
-                f"{np.mean(steps):.2f} M"
-                if np.ptp(steps) < 0.05 * max(steps)
-                else f"{min(steps):.2f}-{max(steps):.2f} M"
-            )
-            yield [
-                variant or "training maps",
-                name,
-                str(len(told)),
-                spread,
-                *(cell(told, read) for read in COLUMNS.values()),
-            ]
+            spread = f"{min(steps):.2f} to {max(steps):.2f} M"
+            yield [variant or "training maps", name, str(len(told)), spread, *(cell(told, r) for r in COLUMNS.values())]
 
 
 def cell(evaluations: Sequence[Evaluation], read: Any) -> str:

@@ -142,13 +142,12 @@ class Collector:
         trajectory.executed.append(result.executed)
         trajectory.env_rewards.append(result.reward)
         trajectory.frames.extend(result.frames)
-        told = {name: value for name, value in result.events.items() if not name.startswith("seconds/")}
+        told = dict(result.events)
+        for name in [name for name in told if name.startswith("seconds/")]:
+            phase, value = name.removeprefix("seconds/"), told.pop(name)
+            trajectory.seconds[phase] = trajectory.seconds.get(phase, 0.0) + value
+            self.stats.phases[phase] = self.stats.phases.get(phase, 0.0) + value
         trajectory.events.append(told)
-        for name, value in result.events.items():
-            if name.startswith("seconds/"):
-                phase = name.removeprefix("seconds/")
-                trajectory.seconds[phase] = trajectory.seconds.get(phase, 0.0) + value
-                self.stats.phases[phase] = self.stats.phases.get(phase, 0.0) + value
         if result.outcome is Outcome.TRUNCATED:
             trajectory.final_observation = result.observation
         self.stats.steps += int(result.executed.sum())

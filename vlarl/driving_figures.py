@@ -32,8 +32,8 @@ def driving_figures(trajectories: Sequence[Trajectory]) -> dict[str, Any]:
 
     Returns:
         ``{"driving": {...}}``, or ``{}`` where nothing was driven. Score and completion range from 0 to 100, comfort
-        and ``comfort_by_bound`` (share of time within each bound, mean over episodes) from 0 to 1; speed is in km/h, the
-        mean of the episodes' own. Every ``*_ci95`` is [low, high]: bootstrap over episodes for means, exact Poisson
+        and ``comfort_by_bound`` (share of time within each bound, mean over episodes) from 0 to 1; speed is the mean of
+        the episodes' own, km/h. Every ``*_ci95`` is [low, high]: bootstrap over episodes for means, exact Poisson
         for ``infractions_per_km`` (None without way).
     """
     last = [t.events[-1] for t in trajectories if t.events and MEANS["driving_score"] in t.events[-1]]

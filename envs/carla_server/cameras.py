@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from envs.carla_server.actors import Body
 from envs.carla_server.episode import Episode
-from envs.carla_server.signals import GREEN, RED, YELLOW
+from envs.carla_server.signals import GREEN, OFF, RED, YELLOW
 from envs.carla_server.wire import Pose, Stream
 from envs.driving.pinhole import BOX, FURTHEST, axes, cast_rays, render
 from envs.driving.views.drawing import Image
@@ -22,8 +22,10 @@ PIXELS_PER_METRE = 4.0
 """Of the ground."""
 REACH = 200.0
 """What is further away is not drawn, metres."""
-WALKER_COLOUR, OFF = (250, 210, 40), (60, 60, 60)
-LAMPS = {RED: (230, 30, 30), YELLOW: (250, 190, 30), GREEN: (40, 200, 70)}
+WALKER_COLOUR = (250, 210, 40)
+LAMPS = np.zeros((OFF + 1, 3), np.uint8)
+LAMPS[[RED, YELLOW, GREEN, OFF]] = (230, 30, 30), (250, 190, 30), (40, 200, 70), (60, 60, 60)
+"""Colours of the lights by state."""
 LIGHT_LABEL = 7
 LAMP_HEIGHT, LAMP_SIZE = 3.0, (0.25, 0.25, 0.9)
 """Traffic lights are boxes that hang so high."""
@@ -34,6 +36,10 @@ class Camera:
 
     def __init__(self, episode: Episode) -> None:
         self._episode = episode
+        self._drawn_slots: NDArray[np.int64] | None = None
+        """Whose boxes ``_all`` holds: the episode has a new array whenever somebody comes or goes."""
+        self._all, self._sunk = np.zeros(0, BOX), np.zeros(0)
+        """All boxes, and how far below its origin each body's is."""
 
     @cached_property
     def _ground(self) -> StaticLayers:
@@ -96,31 +102,34 @@ class Camera:
     def _boxes(self, place: NDArray[np.float64]) -> NDArray[np.void]:
         """Bodies and lights within reach."""
         episode, lights = self._episode, self._episode.lights
-        boxes = np.zeros(len(episode.actors.bodies) + len(lights.signs), BOX)
-        for box, (slot, body) in zip(boxes, episode.actors.bodies.items()):
-            actor = episode.bodies[slot]
-            heading = -float(actor["heading"])
-            box["x"], box["y"], box["z"] = actor["x"], -actor["y"], actor["z"]
-            if body.walks:
-                box["z"] -= body.blueprint.size[2]
-            box["cos"], box["sin"] = math.cos(heading), math.sin(heading)
-            box["half_length"], box["half_width"], box["height"] = (
-                actor["half_length"],
-                actor["half_width"],
-                actor["height"],
-            )
-            box["red"], box["green"], box["blue"] = WALKER_COLOUR if body.walks else _colour(body)
-            box["label"], box["actor"] = body.blueprint.tag, body.id
-        lamps = boxes[len(episode.actors.bodies) :]
-        if len(lamps):
-            location = lights.records["location"]
-            lamps["x"], lamps["y"], lamps["z"] = location[:, 0], location[:, 1], location[:, 2] + LAMP_HEIGHT
-            lamps["cos"], lamps["label"], lamps["actor"] = 1.0, LIGHT_LABEL, lights.records["id"]
-            lamps["half_length"], lamps["half_width"], lamps["height"] = LAMP_SIZE
-            colours = np.array([LAMPS.get(int(state), OFF) for state in lights.records["light_state"]], np.uint8)
-            lamps["red"], lamps["green"], lamps["blue"] = colours.T
+        if self._drawn_slots is not episode.slots:
+            self._drawn_slots, self._all = episode.slots, self._new_boxes()
+        boxes, bodies = self._all, episode.bodies[episode.slots]
+        cars = boxes[: len(bodies)]
+        cars["x"], cars["y"], cars["z"] = bodies["x"], -bodies["y"], bodies["z"] - self._sunk
+        cars["cos"], cars["sin"] = np.cos(bodies["heading"]), -np.sin(bodies["heading"])
+        colours = LAMPS[np.minimum(lights.records["light_state"], OFF)]
+        lamps = boxes[len(bodies) :]
+        lamps["red"], lamps["green"], lamps["blue"] = colours.T
         near = (boxes["x"] - place[0]) ** 2 + (boxes["y"] - place[1]) ** 2 < REACH**2
         return boxes[near]
+
+    def _new_boxes(self) -> NDArray[np.void]:
+        """Boxes of all bodies, then of all lights, with what does not change while these bodies are there."""
+        episode, lights = self._episode, self._episode.lights
+        bodies = [episode.actors.bodies[int(slot)] for slot in episode.slots]
+        boxes = np.zeros(len(bodies) + len(lights.signs), BOX)
+        for box, body in zip(boxes, bodies):
+            for name in ("half_length", "half_width", "height"):
+                box[name] = episode.bodies[name][body.slot]
+            box["red"], box["green"], box["blue"] = WALKER_COLOUR if body.walks else _colour(body)
+            box["label"], box["actor"] = body.blueprint.tag, body.id
+        self._sunk = np.array([body.blueprint.size[2] if body.walks else 0.0 for body in bodies])
+        lamps, location = boxes[len(bodies) :], lights.records["location"]
+        lamps["x"], lamps["y"], lamps["z"] = location[:, 0], location[:, 1], location[:, 2] + LAMP_HEIGHT
+        lamps["cos"], lamps["label"], lamps["actor"] = 1.0, LIGHT_LABEL, lights.records["id"]
+        lamps["half_length"], lamps["half_width"], lamps["height"] = LAMP_SIZE
+        return boxes
 
 
 def _colour(body: Body) -> tuple[int, int, int]:

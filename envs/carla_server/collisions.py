@@ -30,7 +30,7 @@ def resolve(actors: Any, before: Any, slots: Any, bodies: Mapping[int, Body]) ->
 
     Args:
         actors: the world's, after the step; changed.
-        before: x, y, heading, velocity_x, velocity_y and touching as they were.
+        before: the same before it.
         slots: of those who are there.
         bodies: by slot.
     """

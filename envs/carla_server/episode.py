@@ -83,7 +83,8 @@ class Episode:
         self.origin = reference(carla_map.text)
         self.contacts: list[Contact] = []
         """Of the last tick."""
-        self._slots = np.zeros(0, np.int64)
+        self.slots = np.zeros(0, np.int64)
+        """Of the vehicles and walkers that are there; a new array whenever one comes or goes."""
         self._scratch = make_scratch(len(self.worlds.map.lanes), 1)
         self._others = np.zeros(0, BODY)
         self._states_sent = 0
@@ -164,7 +165,7 @@ class Episode:
             self.vehicles["gear"][slot], self.vehicles["light_state"][slot] = 1, 2
             self.vehicles["speed_limit"][slot] = 30.0
         self.actors.add(actor)
-        self._slots = np.array(sorted(self.actors.bodies), np.int64)
+        self.slots = np.array(sorted(self.actors.bodies), np.int64)
         self.show()
         return actor
 
@@ -177,7 +178,7 @@ class Episode:
         self.actors.remove(actor)
         if isinstance(actor, Body):
             self.bodies["active"][actor.slot], self.bodies["kind"][actor.slot] = 0, Kind.NONE
-            self._slots = np.array(sorted(self.actors.bodies), np.int64)
+            self.slots = np.array(sorted(self.actors.bodies), np.int64)
         else:
             self._count_others()
         return True
@@ -208,9 +209,9 @@ class Episode:
                     self._walk(body, delta)
             elif body.constant_velocity is not None:
                 self.bodies["speed"][body.slot] = body.constant_velocity[0]
-        before = self.bodies[["x", "y", "heading", "velocity_x", "velocity_y", "touching"]].copy()
+        before = self.bodies.copy()
         self.worlds.advance()
-        self.contacts = resolve(self.bodies, before, self._slots, self.actors.bodies)
+        self.contacts = resolve(self.bodies, before, self.slots, self.actors.bodies)
         self.lights.advance(delta)
         self.show()
 
@@ -224,7 +225,7 @@ class Episode:
         show_bodies(
             self.worlds.map,
             self.bodies,
-            self._slots,
+            self.slots,
             self.lights.shown,
             self.lights.actor_of_line,
             self.vehicles,
@@ -256,7 +257,7 @@ class Episode:
             (
                 sensor_header(Stream.WORLD, self.frame, self.time, Pose(0, 0, 0, 0, 0, 0)),
                 world_header(self.id, time.time(), self.delta, changed),
-                self.records[self._slots].tobytes(),
+                self.records[self.slots].tobytes(),
                 self.lights.records.tobytes(),
                 self._others.tobytes(),
             )

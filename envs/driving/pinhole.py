@@ -21,7 +21,23 @@ FURTHEST = 1000.0
 NEAREST = 0.1
 """What is nearer is not seen, metres."""
 SKY_LABEL, ROAD_LABEL, LINE_LABEL, TERRAIN_LABEL = 11, 1, 24, 10
-SKY, ROAD_COLOUR, LINE, TERRAIN = (170, 200, 235), (92, 92, 96), (235, 235, 235), (96, 130, 82)
+SKY_CODE = 16
+"""Beside the codes of the raster, which are four bits."""
+
+
+def _surface(code: int) -> tuple[int, tuple[int, int, int]]:
+    """Label and colour of what a code of the raster, or the sky's, stands for."""
+    if code == SKY_CODE:
+        return SKY_LABEL, (170, 200, 235)
+    if code & (SOLID | BROKEN):
+        return LINE_LABEL, (235, 235, 235)
+    return (ROAD_LABEL, (92, 92, 96)) if code & ROAD else (TERRAIN_LABEL, (96, 130, 82))
+
+
+_SURFACES = [_surface(code) for code in range(SKY_CODE + 1)]
+LABELS = np.array([label for label, _ in _SURFACES], np.uint8)
+PALETTE = np.array([(blue, green, red, 255) for _, (red, green, blue) in _SURFACES], np.uint8)
+"""Of each code: label, and blue, green, red, 255."""
 
 BOX = np.dtype(
     [
@@ -68,32 +84,29 @@ def draw_ground(
     depth: NDArray[np.float32],
     labels: Image,
 ) -> None:
-    """Fill every pixel with ground or sky."""
+    """Fill every pixel with ground or sky. Without roll a row of pixels is equally far away."""
     height, width = depth.shape
     rows, columns = layers.codes.shape
     ratio = layers.pixels_per_metre
+    left, bottom = (place[0] - layers.x) * ratio, (-place[1] - layers.y) * ratio
+    drop, slope = level - place[2], view[1, 2]
     for i in range(height):
         up = (axis[1] - i - 0.5) / focal
+        x, y, fall = view[0, 0] + up * view[2, 0], view[0, 1] + up * view[2, 1], view[0, 2] + up * view[2, 2]
+        distance = drop / fall if fall != 0.0 else -1.0
         for j in range(width):
             right = (j + 0.5 - axis[0]) / focal
-            fall = view[0, 2] + right * view[1, 2] + up * view[2, 2]
-            distance = (level - place[2]) / fall if fall != 0.0 else -1.0
-            colour, label = SKY, SKY_LABEL
+            if slope != 0.0:
+                distance = drop / (fall + right * slope) if fall + right * slope != 0.0 else -1.0
+            code, seen = SKY_CODE, FURTHEST
             if NEAREST < distance < FURTHEST:
-                x = place[0] + distance * (view[0, 0] + right * view[1, 0] + up * view[2, 0])
-                y = place[1] + distance * (view[0, 1] + right * view[1, 1] + up * view[2, 1])
-                column, row = math.floor((x - layers.x) * ratio), math.floor((-y - layers.y) * ratio)
-                code = layers.codes[row, column] if 0 <= row < rows and 0 <= column < columns else np.uint8(0)
-                if code & (SOLID | BROKEN):
-                    colour, label = LINE, LINE_LABEL
-                elif code & ROAD:
-                    colour, label = ROAD_COLOUR, ROAD_LABEL
-                else:
-                    colour, label = TERRAIN, TERRAIN_LABEL
-            else:
-                distance = FURTHEST
-            image[i, j, 0], image[i, j, 1], image[i, j, 2] = colour[2], colour[1], colour[0]
-            image[i, j, 3], depth[i, j], labels[i, j] = 255, distance, label
+                seen, scale = distance, distance * ratio
+                column = math.floor(left + scale * (x + right * view[1, 0]))
+                row = math.floor(bottom - scale * (y + right * view[1, 1]))
+                code = int(layers.codes[row, column]) if 0 <= row < rows and 0 <= column < columns else 0
+            for channel in range(4):
+                image[i, j, channel] = PALETTE[code, channel]
+            depth[i, j], labels[i, j] = seen, LABELS[code]
 
 
 @kernel

@@ -167,7 +167,7 @@ class CarlDriving(nn.Module):
 
     def _features(self, inputs: dict[str, Tensor]) -> Tensor:
         """``float32 [N, F]`` of ``layers uint8 [N, H, W, C]`` and ``state``."""
-        view = inputs["layers"].permute(0, 3, 1, 2).float().mul_(1.0 / 255.0)  # stays with its channels last
+        view = inputs["layers"].float().mul_(1.0 / 255.0).permute(0, 3, 1, 2)  # channels stay last in memory
         seen = self.image(view).flatten(1)
         return self.joint(torch.cat((seen, self.measurements(inputs["state"][:, : self.config.measured])), dim=1))
 

@@ -104,3 +104,12 @@ def test_rays():
     assert labels.tolist() == [14, ROAD_LABEL, 0, ROAD_LABEL, 0]
     cast_rays(LAYERS, box, np.array([100.0, 1.75, 1.2]), rays, 0.0, 7.9, distances, labels, actors)
     assert np.isinf(distances[0])
+
+
+def test_a_camera_with_next_to_no_roll_sees_the_same():
+    """Level rows are drawn by a shorter way."""
+    level, rolled = (look((100.0, 1.0, 2.0), (-10.0, 20.0, roll), (car(115.0, 5.0),)) for roll in (0.0, 1e-6))
+    same = rolled[2] == level[2]
+    assert same.mean() > 0.99 and 0.1 < np.mean(level[2] == ROAD_LABEL) < 0.9
+    assert rolled[1][same] == pytest.approx(level[1][same], rel=1e-4)
+    assert (rolled[0][same] == level[0][same]).all()
