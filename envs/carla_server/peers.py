@@ -102,6 +102,7 @@ class RpcPeer(Peer):
         self._unpacker = msgpack.Unpacker(
             raw=False, max_buffer_size=limits.message_bytes, unicode_errors="surrogateescape"
         )
+        self._pack = msgpack.Packer(unicode_errors="surrogateescape").pack
 
     def receive(self) -> None:
         """Answer the calls that have come whole.
@@ -136,7 +137,7 @@ class RpcPeer(Peer):
         else:
             ignored = False
             result = refusal(f"{name}: the call lacks the metadata that clients of CARLA 0.9.16 send first")
-        self.send(msgpack.packb([1, number, None, None if ignored else result], unicode_errors="surrogateescape"))
+        self.send(self._pack([1, number, None, None if ignored else result]))
         if self.full:
             raise PeerError(f"does not read its answers: {self.pending} bytes wait")
 

@@ -119,25 +119,29 @@ def seen_part(
     width: int,
     height: int,
 ) -> tuple[int, int, int, int]:
-    """Columns and rows (first, end, first, end) that a box can cover: all where it reaches behind the camera."""
+    """Columns and rows (first, end, first, end) that the part of a box before the camera can cover."""
     left, right, top, bottom = np.inf, -np.inf, np.inf, -np.inf
-    before = 0
+    corners = np.empty((8, 3))
     for corner in range(8):
         along = box.half_length if corner & 1 else -box.half_length
         aside = box.half_width if corner & 2 else -box.half_width
         dx = box.x + along * box.cos - aside * box.sin - place[0]
         dy = box.y + along * box.sin + aside * box.cos - place[1]
         dz = box.z + (box.height if corner & 4 else 0.0) - place[2]
-        ahead = dx * view[0, 0] + dy * view[0, 1] + dz * view[0, 2]
-        if ahead > NEAREST:
-            before += 1
-            column = axis[0] + focal * (dx * view[1, 0] + dy * view[1, 1] + dz * view[1, 2]) / ahead
-            row = axis[1] - focal * (dx * view[2, 0] + dy * view[2, 1] + dz * view[2, 2]) / ahead
+        for k in range(3):
+            corners[corner, k] = dx * view[k, 0] + dy * view[k, 1] + dz * view[k, 2]
+    for corner in range(8):
+        for side in (1, 2, 4):  # both ends of every edge, cut off where they are too near
+            one, other = corners[corner], corners[corner ^ side]
+            if one[0] < NEAREST and other[0] < NEAREST:
+                continue
+            share = max((NEAREST - one[0]) / (other[0] - one[0]), 0.0) if one[0] < NEAREST else 0.0
+            ahead = one[0] + share * (other[0] - one[0])
+            column = axis[0] + focal * (one[1] + share * (other[1] - one[1])) / ahead
+            row = axis[1] - focal * (one[2] + share * (other[2] - one[2])) / ahead
             left, right, top, bottom = min(left, column), max(right, column), min(top, row), max(bottom, row)
-    if before == 0:
+    if right < 0.0 or bottom < 0.0 or left > width or top > height:
         return 0, 0, 0, 0
-    if before < 8:
-        return 0, width, 0, height
     first_column, first_row = int(max(left, 0.0)), int(max(top, 0.0))
     return first_column, int(min(right + 1.0, width)), first_row, int(min(bottom + 1.0, height))
 
@@ -158,7 +162,8 @@ def enter_box(box: Records, place: NDArray[np.float64], x: float, y: float, z: f
             if abs(start[axis]) > half[axis]:
                 return np.inf, 0
             continue
-        one, other = (-half[axis] - start[axis]) / ray[axis], (half[axis] - start[axis]) / ray[axis]
+        inverse = 1.0 / ray[axis]
+        one, other = (-half[axis] - start[axis]) * inverse, (half[axis] - start[axis]) * inverse
         if min(one, other) > enter:
             enter, face = min(one, other), axis
         leave = min(leave, max(one, other))

@@ -12,6 +12,7 @@ speed: the world is ours.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
@@ -21,11 +22,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from vlarl.bench.measure import Table, print_rows
 from vlarl.errors import UserError
 
 CLIENT = Path(__file__).with_name("carla_client.py")
+CASES = ("standing", "traffic", "camera")
+PATIENCE = 300.0
+"""Seconds for one case. CARLA's traffic manager can wait for ever for a step that it has been told of too early."""
 
 
 @dataclass(frozen=True)
@@ -60,14 +65,8 @@ def run(options: Options) -> int:
         raise missing_extra("carla", needed_by="vlarl bench carla") from error
     table = Table()
     with serving(options) as port, tempfile.TemporaryDirectory() as home:
-        words = [sys.executable, str(CLIENT), str(port), str(options.cars), str(options.ticks)]
-        words += [str(options.repeats), str(options.camera)]
-        done = subprocess.run(words, capture_output=True, text=True, check=False, env={**os.environ, "HOME": home})
-    if done.returncode != 0:
-        raise UserError(f"the client ended with status {done.returncode}: {done.stderr[-1000:]}")
-    for line in done.stdout.splitlines():
-        if line.startswith("{"):
-            row = json.loads(line)
+        for _, case in itertools.product(range(options.repeats), CASES):
+            row = play(case, port, home, options)
             table.add(row["name"], row["unit"], row["value"])
     print_rows(f"vlarl stand-in for CARLA, {options.map}", table.rows(), {})
     if options.json is not None:
@@ -78,6 +77,31 @@ def run(options: Options) -> int:
         protocol = {"backend": "vlarl stand-in", "client": "carla 0.9.16", "tick_seconds": 0.05, "map": options.map}
         write_result(options.json, result_header(command, protocol) | {"rows": table.rows(), "ratios": {}})
     return 0
+
+
+def play(case: str, port: int, home: str, options: Options) -> dict[str, Any]:
+    """Let a client measure one case.
+
+    Raises:
+        UserError: it fails, or hangs.
+    """
+    # -P: beside the script lies this file, which is called carla too.
+    words = [sys.executable, "-P", str(CLIENT), case, str(port), str(options.cars), str(options.ticks)]
+    try:
+        done = subprocess.run(
+            [*words, str(options.camera)],
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, "HOME": home},
+            timeout=PATIENCE,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise UserError(f"the client has not finished the case {case!r} within {PATIENCE:.0f} s; try again") from error
+    lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
+    if done.returncode != 0 or not lines:
+        raise UserError(f"the client ended the case {case!r} with status {done.returncode}: {done.stderr[-1000:]}")
+    return json.loads(lines[0])
 
 
 @contextmanager

@@ -1,4 +1,8 @@
-"""The client's side of ``vlarl bench carla``: a script for an interpreter that has CARLA's wheel; prints JSON lines."""
+"""The client's side of ``vlarl bench carla``: one case for an interpreter that has CARLA's wheel; prints a JSON line.
+
+A traffic manager asks the server about every car at every tick, and cannot be ended without the client; so each case is
+a process of its own.
+"""
 
 from __future__ import annotations
 
@@ -34,8 +38,8 @@ def steps_per_second(world: Any, car: Any, images: queue.Queue[Any], controls: l
     return steps / (time.perf_counter() - started)
 
 
-def main(port: int, cars: int, ticks: int, repeats: int, side: int) -> None:
-    """Measure the cases in turn."""
+def connect(port: int) -> tuple[Any, Any]:
+    """A client, and its world in synchronous mode."""
     import carla
 
     client = carla.Client("127.0.0.1", port, worker_threads=1)
@@ -44,40 +48,71 @@ def main(port: int, cars: int, ticks: int, repeats: int, side: int) -> None:
     settings = world.get_settings()
     settings.synchronous_mode, settings.fixed_delta_seconds = True, 0.05
     world.apply_settings(settings)
-    library, points = world.get_blueprint_library(), world.get_map().get_spawn_points()
+    return client, world
+
+
+def spawn_cars(world: Any, count: int) -> list[Any]:
+    """Cars on spawn points all over the map."""
+    blueprint, points = world.get_blueprint_library().find("vehicle.tesla.model3"), world.get_map().get_spawn_points()
+    spread = max(1, len(points) // count)
+    cars = [world.spawn_actor(blueprint, points[spread * number]) for number in range(count)]
+    world.tick()
+    return cars
+
+
+def measure_standing(port: int, cars: int, ticks: int, side: int) -> None:
+    """Ticks of a world in which nothing is asked of anybody."""
+    _, world = connect(port)
+    spawned = spawn_cars(world, cars + 1)
+    note(f"{cars + 1} cars that stand", "ticks/s", ticks_per_second(world, ticks))
+    remove(spawned)
+
+
+def measure_traffic(port: int, cars: int, ticks: int, side: int) -> None:
+    """Ticks with the client's own traffic manager."""
+    client, world = connect(port)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         manager_port = listening.getsockname()[1]
     manager = client.get_trafficmanager(manager_port)
     manager.set_synchronous_mode(True)
     manager.set_random_device_seed(1)
-    spread = max(1, len(points) // (cars + 1))
-    ego = world.spawn_actor(library.find("vehicle.tesla.model3"), points[0])
-    others = [world.spawn_actor(library.find("vehicle.tesla.model3"), points[spread * (n + 1)]) for n in range(cars)]
+    spawned = spawn_cars(world, cars)
+    for car in spawned:
+        car.set_autopilot(True, manager_port)
     world.tick()
+    note(f"{cars} traffic-manager cars", "ticks/s", ticks_per_second(world, ticks))
+    manager.shut_down()
+    remove(spawned)
+
+
+def measure_camera(port: int, cars: int, ticks: int, side: int) -> None:
+    """Steps of a policy that drives one car by a camera."""
+    import carla
+
+    _, world = connect(port)
+    spawned = spawn_cars(world, cars + 1)
     controls = [carla.VehicleControl(throttle=0.4, steer=0.01), carla.VehicleControl(throttle=0.4, steer=-0.01)]
-    blueprint = library.find("sensor.camera.rgb")
+    blueprint = world.get_blueprint_library().find("sensor.camera.rgb")
     blueprint.set_attribute("image_size_x", str(side))
     blueprint.set_attribute("image_size_y", str(side))
-    place = carla.Transform(carla.Location(x=1.5, z=2.0))
-    for _ in range(repeats):
-        note(f"{cars + 1} cars that stand", "ticks/s", ticks_per_second(world, ticks))
-        for car in others:
-            car.set_autopilot(True, manager_port)
+    place, images = carla.Transform(carla.Location(x=1.5, z=2.0)), queue.Queue()
+    camera = world.spawn_actor(blueprint, place, attach_to=spawned[0])
+    camera.listen(images.put)
+    while images.empty():
         world.tick()
-        note(f"{cars} traffic-manager cars", "ticks/s", ticks_per_second(world, ticks))
-        for car in others:
-            car.set_autopilot(False, manager_port)
-        camera, images = world.spawn_actor(blueprint, place, attach_to=ego), queue.Queue()
-        camera.listen(images.put)
-        while images.empty():
-            world.tick()
-        speed = steps_per_second(world, ego, images, controls, ticks)
-        note(f"one {side} x {side} camera, frame-locked", "steps/s", speed)
-        camera.stop()
-        camera.destroy()
-        ego.set_transform(points[0])
-    manager.shut_down()
+    speed = steps_per_second(world, spawned[0], images, controls, ticks)
+    note(f"one {side} x {side} camera, frame-locked", "steps/s", speed)
+    camera.stop()
+    remove([camera, *spawned])
 
+
+def remove(actors: list[Any]) -> None:
+    """Leave the world as it was."""
+    for actor in actors:
+        actor.destroy()
+
+
+CASES = {"standing": measure_standing, "traffic": measure_traffic, "camera": measure_camera}
 
 if __name__ == "__main__":
-    main(*(int(word) for word in sys.argv[1:6]))
+    CASES[sys.argv[1]](*(int(word) for word in sys.argv[2:6]))

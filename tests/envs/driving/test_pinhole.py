@@ -113,3 +113,27 @@ def test_a_camera_with_next_to_no_roll_sees_the_same():
     assert same.mean() > 0.99 and 0.1 < np.mean(level[2] == ROAD_LABEL) < 0.9
     assert rolled[1][same] == pytest.approx(level[1][same], rel=1e-4)
     assert (rolled[0][same] == level[0][same]).all()
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_every_pixel_shows_what_its_ray_meets(seed):
+    """Boxes everywhere, some below, beside and behind the camera at once: a part of them is before it all the same."""
+    rng = np.random.default_rng(seed)
+    place, rotation = np.array([100.0, 1.75, 1.7]), rng.uniform((-30, -180, -20), (30, 180, 20))
+    near = [car(*rng.uniform((97.0, -2.0), (103.0, 5.0)), actor=n + 1, height=rng.uniform(0.5, 1.5)) for n in range(3)]
+    far = [car(*rng.uniform((80.0, -20.0), (120.0, 20.0)), actor=n + 4, cos=0.6, sin=0.8) for n in range(4)]
+    _, depth, _, actors = look(place, rotation, (*near, *far))
+    rows, columns = np.mgrid[0:41, 0:61]
+    ahead = np.stack([np.ones(rows.shape), (columns + 0.5 - 30.5) / 30.0, (20.5 - rows - 0.5) / 30.0], axis=-1)
+    length = np.linalg.norm(ahead, axis=-1)
+    rays = (ahead / length[..., None]).reshape(-1, 3) @ axes(*rotation)
+    boxes = np.zeros(7, BOX)
+    for record, values in zip(boxes, (*near, *far)):
+        for name, value in ({"cos": 1.0} | values).items():
+            record[name] = value
+    distances, labels, met = np.empty(len(rays)), np.empty(len(rays), np.uint8), np.empty(len(rays), np.int32)
+    cast_rays(LAYERS, boxes, place, rays, 0.0, 500.0, distances, labels, met)
+    assert set(np.unique(actors)) - {0}, "something is seen"
+    assert (met.reshape(rows.shape) == actors).mean() > 0.999, "but for ties"
+    seen = (actors > 0) & (met.reshape(rows.shape) == actors)
+    assert depth[seen] == pytest.approx((distances.reshape(rows.shape) / length)[seen], rel=1e-4)
