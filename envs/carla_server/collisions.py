@@ -30,14 +30,15 @@ def resolve(actors: Any, before: Any, slots: Any, bodies: Mapping[int, Body]) ->
 
     Args:
         actors: the world's, after the step; changed.
-        before: the same before it.
-        slots: of those who are there.
+        before: of those who are there, before it.
+        slots: theirs.
         bodies: by slot.
     """
     touching = actors["touching"][slots]
     if touching.max(initial=-1) < 0:
         return []
-    began = slots[(touching >= 0) & (before["touching"][slots] < 0)]
+    began = slots[(touching >= 0) & (before["touching"] < 0)]
+    earlier = dict(zip(slots.tolist(), before, strict=True))
     contacts = []
     for slot in began:
         other = int(actors["touching"][slot])
@@ -46,13 +47,13 @@ def resolve(actors: Any, before: Any, slots: Any, bodies: Mapping[int, Body]) ->
         pushed = []
         for place in (int(slot), other):
             mass = bodies[place].blueprint.mass
-            pushed.append(mass * np.array([before["velocity_x"][place], before["velocity_y"][place]]))
+            pushed.append(mass * np.array([earlier[place]["velocity_x"], earlier[place]["velocity_y"]]))
         impulse = (pushed[1] - pushed[0]) / 2.0
         contacts.append(Contact(bodies[int(slot)], bodies[other], (float(impulse[0]), -float(impulse[1]), 0.0)))
     for contact in contacts:
         for body in (contact.body, contact.other):
             for name in ("x", "y", "heading"):
-                actors[name][body.slot] = before[name][body.slot]
+                actors[name][body.slot] = earlier[body.slot][name]
             for name in ("speed", "velocity_x", "velocity_y", "yaw_rate"):
                 actors[name][body.slot] = 0.0
             actors["touching"][body.slot] = -1

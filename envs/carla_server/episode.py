@@ -209,7 +209,7 @@ class Episode:
                     self._walk(body, delta)
             elif body.constant_velocity is not None:
                 self.bodies["speed"][body.slot] = body.constant_velocity[0]
-        before = self.bodies.copy()
+        before = self.bodies[self.slots]
         self.worlds.advance()
         self.contacts = resolve(self.bodies, before, self.slots, self.actors.bodies)
         self.lights.advance(delta)
@@ -263,6 +263,6 @@ class Episode:
             )
         )
 
-    def publish(self, send: Callable[[int, bytes], None]) -> None:
+    def publish(self, send: Callable[..., None]) -> None:
         """Send the state of the world."""
         send(WORLD_STREAM, self.state())

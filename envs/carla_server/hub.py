@@ -86,11 +86,11 @@ class Hub:
         """Whether anybody listens to a stream."""
         return bool(self._listeners.get(stream))
 
-    def publish(self, stream: int, message: bytes) -> None:
-        """Send to everybody who listens."""
+    def publish(self, stream: int, *parts: bytes) -> None:
+        """Send a message, given in parts, to everybody who listens."""
         for peer in tuple(self._listeners.get(stream, ())):
             try:
-                peer.publish(message)
+                peer.publish(*parts)
                 self._watch(peer)
             except OSError:
                 self._drop(peer, "")

@@ -167,7 +167,7 @@ class StreamPeer(Peer):
             self.stream = _LENGTH.unpack(self._wish)[0]
             self._subscribe(self)
 
-    def publish(self, message: bytes) -> None:
+    def publish(self, *parts: bytes) -> None:
         """Send a message whole, or drop it where too much waits already.
 
         Raises:
@@ -176,4 +176,4 @@ class StreamPeer(Peer):
         if self.full:
             self.dropped += 1
         else:
-            self.send(_LENGTH.pack(len(message)) + message)
+            self.send(b"".join((_LENGTH.pack(sum(map(len, parts))), *parts)))

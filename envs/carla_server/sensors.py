@@ -45,7 +45,7 @@ class Sensors:
             **dict.fromkeys(LIDARS, self._sweep),
         }
 
-    def publish(self, listened: Callable[[int], bool], send: Callable[[int, bytes], None]) -> None:
+    def publish(self, listened: Callable[[int], bool], send: Callable[..., None]) -> None:
         """Send what those sensors have that are due and that somebody listens to."""
         episode = self._episode
         for sensor in tuple(episode.actors.sensors.values()):
@@ -55,7 +55,7 @@ class Sensors:
             sensor.due = episode.time + sensor.attribute("sensor_tick")
             header = sensor_header(stream, episode.frame, episode.time, episode.pose(sensor))
             for message in self._makers[stream](sensor):
-                send(sensor.id, header + message)
+                send(sensor.id, header, message)
             sensor.last = episode.time
 
     def _parent(self, sensor: Sensor) -> Body | None:
@@ -106,7 +106,7 @@ class Sensors:
         stream = sensor.blueprint.stream
         assert stream is not None
         pixels = self._camera.draw(stream, pose, width, height, field_of_view, self._parent(sensor))
-        yield _IMAGE.pack(width, height, field_of_view) + pixels.tobytes()
+        yield b"".join((_IMAGE.pack(width, height, field_of_view), pixels))
 
     def _since(self, sensor: Sensor) -> float:
         """Seconds since a sensor sent last."""

@@ -39,6 +39,7 @@ LABELS = np.array([label for label, _ in _SURFACES], np.uint8)
 PALETTE = np.array([(blue, green, red, 255) for _, (red, green, blue) in _SURFACES], np.uint8)
 """Of each code: label, and blue, green, red, 255."""
 
+Triple = tuple[float, float, float]
 BOX = np.dtype(
     [
         ("x", np.float64),
@@ -147,15 +148,25 @@ def seen_part(
 
 
 @kernel
-def enter_box(box: Records, place: NDArray[np.float64], x: float, y: float, z: float) -> tuple[float, int]:
-    """How far along a ray (x, y, z) it enters a box, and through which pair of faces (Kay and Kajiya 1986).
+def seen_from_box(box: Records, place: NDArray[np.float64]) -> tuple[Triple, Triple]:
+    """A place in the frame of a box, whose origin is its middle, and the box's half sizes."""
+    dx, dy = place[0] - box.x, place[1] - box.y
+    start = (dx * box.cos + dy * box.sin, dy * box.cos - dx * box.sin, place[2] - box.z - 0.5 * box.height)
+    return start, (box.half_length, box.half_width, 0.5 * box.height)
+
+
+@kernel
+def turned_into_box(box: Records, x: float, y: float, z: float) -> Triple:
+    """A direction in the frame of a box."""
+    return x * box.cos + y * box.sin, y * box.cos - x * box.sin, z
+
+
+@kernel
+def enter_box(start: Triple, half: Triple, ray: Triple) -> tuple[float, int]:
+    """How far along a ray it enters a box, and through which pair of faces (Kay and Kajiya 1986), in the box's frame.
 
     Infinity where it passes by or starts inside; faces are 0 ahead and behind, 1 at the sides, 2 above and below.
     """
-    dx, dy = place[0] - box.x, place[1] - box.y
-    start = (dx * box.cos + dy * box.sin, dy * box.cos - dx * box.sin, place[2] - box.z - 0.5 * box.height)
-    ray = (x * box.cos + y * box.sin, y * box.cos - x * box.sin, z)
-    half = (box.half_length, box.half_width, 0.5 * box.height)
     enter, leave, face = -np.inf, np.inf, 0
     for axis in range(3):
         if ray[axis] == 0.0:
@@ -185,14 +196,17 @@ def draw_box(
     """Draw one box where it is nearest."""
     height, width = depth.shape
     first_column, end_column, first_row, end_row = seen_part(box, place, view, focal, axis, width, height)
+    start, half = seen_from_box(box, place)
+    ahead = turned_into_box(box, view[0, 0], view[0, 1], view[0, 2])
+    aside = turned_into_box(box, view[1, 0], view[1, 1], view[1, 2])
+    above = turned_into_box(box, view[2, 0], view[2, 1], view[2, 2])
     for i in range(first_row, end_row):
         up = (axis[1] - i - 0.5) / focal
+        x, y, z = ahead[0] + up * above[0], ahead[1] + up * above[1], ahead[2] + up * above[2]
         for j in range(first_column, end_column):
             right = (j + 0.5 - axis[0]) / focal
-            x = view[0, 0] + right * view[1, 0] + up * view[2, 0]
-            y = view[0, 1] + right * view[1, 1] + up * view[2, 1]
-            z = view[0, 2] + right * view[1, 2] + up * view[2, 2]
-            enter, face = enter_box(box, place, x, y, z)
+            ray = (x + right * aside[0], y + right * aside[1], z + right * aside[2])
+            enter, face = enter_box(start, half, ray)
             if enter < depth[i, j]:
                 shade = 1.0 if face == 2 else 0.8 if face == 0 else 0.65
                 image[i, j, 0] = np.uint8(shade * box.blue)
@@ -272,7 +286,8 @@ def cast_rays(
             inside = 0 <= row < rows and 0 <= column < columns
             label = ROAD_LABEL if inside and layers.codes[row, column] & ROAD else TERRAIN_LABEL
         for number in range(len(boxes)):
-            enter, _ = enter_box(boxes[number], place, x, y, z)
+            start, half = seen_from_box(boxes[number], place)
+            enter, _ = enter_box(start, half, turned_into_box(boxes[number], x, y, z))
             if enter < best and enter <= reach:
                 best, label, actor = enter, boxes[number].label, boxes[number].actor
         distances[i], labels[i], actors[i] = best, label, actor
