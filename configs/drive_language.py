@@ -1,8 +1,11 @@
 """``drive_carl`` with VLM-RL's synthesis in place of the hand-made reward, all else equal (arXiv 2412.15544).
 
 A small CLIP that we made (``assets/driving_clip``) looks at the picture from above after every decision and says how
-clear the road is; that sets the wanted speed. The thresholds belong to this
-model: of pictures with a clear road nine in ten have a contrast above 0.05, of those with danger half are below -0.7.
+clear the road is; that sets the wanted speed. The thresholds belong to this model and to these pictures: of those that
+a policy sees which drives well, three in four have a contrast above -0.37 and nine in ten above -0.59; of the last ones
+before a failure, half are below -0.3 to -0.86. With ``high`` above what is usual, standing still pays, and nothing else
+is learned (tried with -0.5 and 0.2). A completed route is worth what driving on perfectly for ever would be:
+1 / (1 - discount).
 """
 
 from dataclasses import replace
@@ -33,8 +36,9 @@ def config() -> TrainConfig:
                     "a pedestrian is ahead",
                     "the car is off the road",
                 ),
-                low=-0.5,
-                high=0.2,
+                low=-0.9,
+                high=-0.3,
+                success=100.0,
                 judge=JudgeConfig(model=str(MODEL)),
             ),
         ),

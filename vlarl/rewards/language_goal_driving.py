@@ -2,8 +2,8 @@
 
 Per control step ``r = r_speed f_centre f_angle f_steady``: see :func:`vlarl.rewards.language_goal_formulas.synthesis`;
 language is the contrast of a clear road and of what must not be, on the frame after the decision, mapped to [0, 1].
-Where the episode fails, ``failure`` stands in place of the last step's reward, as in VLM-RL. Unlike there, an episode
-cut off by the time limit keeps its future: rewards are in place before advantages are.
+Where the episode fails, ``failure`` stands in place of the last step's reward, as in VLM-RL. Unlike there, routes end
+(see ``success``), and an episode cut off by the time limit keeps its future: rewards are there before advantages are.
 """
 
 from __future__ import annotations
@@ -50,6 +50,9 @@ class LanguageGoalDrivingConfig:
     """Control steps over which it is taken: 2 s, as VLM-RL's 30 at 15 per second."""
     failure: float = -10.0
     """In place of the reward of the step in which the episode fails."""
+    success: float = 0.0
+    """Added where the route is completed and the episode ends. VLM-RL appends new routes, so that driving on pays;
+    without either, standing still before the end of the route pays most."""
     scale: float = 1.0
     discount: float = 1.0
     """Within a chunk, per control step: ``R = sum_j discount^j r_j``."""
@@ -112,6 +115,8 @@ class LanguageGoalDriving:
         )
         if trajectory.outcome is Outcome.FAILURE:
             rewards[-1] = config.failure
+        elif trajectory.outcome is Outcome.SUCCESS:
+            rewards[-1] += config.success
         parts = np.split(rewards, np.cumsum(counts)[:-1])
         sums = [math.fsum(part * config.discount ** np.arange(len(part))) for part in parts]
         return (config.scale * np.array(sums)).astype(np.float32)

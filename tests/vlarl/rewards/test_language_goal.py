@@ -175,6 +175,17 @@ def test_refusals(judge):
         JudgeConfig(batch=0)
 
 
+def test_a_completed_route_is_worth_what_was_asked_for(judge):
+    """Only the last decision of a success, and with the scale of everything else."""
+    plain = LanguageGoalDrivingConfig(positive=(CLEAR,), negative=(CRASH,), low=-0.2, high=0.2, scale=0.5, judge=judge)
+    for outcome, added in ((Outcome.SUCCESS, 50.0), (Outcome.TRUNCATED, 0.0), (Outcome.FAILURE, 0.0)):
+        without, with_it = (
+            term.score([watched(term, episode(outcome=outcome))])[0]
+            for term in (plain.build(), replace(plain, success=100.0).build())
+        )
+        np.testing.assert_allclose(with_it - without, [0.0, 0.0, added], atol=1e-4)
+
+
 def test_a_similarity_that_is_not_a_number_never_becomes_a_reward(judge):
     """Not even where the reward of a failure would cover it."""
     term = LanguageGoalDrivingConfig(positive=(CLEAR,), negative=(CRASH,), judge=judge).build()
