@@ -12,11 +12,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import mujoco
 import numpy as np
 
+from envs.libero import suites
 from vlarl.bench.stock import WAITING, make_stock
 from vlarl.env_protocol import Float32Array
+
+suites.prepare_process()
+
+import mujoco  # noqa: E402  (reads MUJOCO_GL when imported)
 
 
 def physics_share(suite: str, task: int, controller: Any, actions: Float32Array, repeats: int = 5) -> float:
