@@ -50,7 +50,7 @@ class Options:
 
 
 def collisions(by_kind: dict[str, float]) -> float:
-    """With whatever."""
+    """With whom or what does not matter."""
     return sum(value for kind, value in by_kind.items() if kind.startswith("collision_"))
 
 
