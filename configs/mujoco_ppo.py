@@ -36,7 +36,7 @@ def config() -> TrainConfig:
             max_grad_norm=0.5,
             epochs=10,
             minibatch_trajectories=64,
-            microbatch_decisions=64,
+            microbatch_decisions=128,  # mini-batches come out a little above 64
             threads=1,
         ),
         evaluation=EvaluationConfig(episodes_per_task=20, decodings=(Decoding(mode="greedy"),)),

@@ -125,6 +125,7 @@ class GymnasiumSlot:
         self.discrete = isinstance(self.env.action_space, spaces.Discrete)
         self.plain = isinstance(self.env.observation_space, spaces.Box)
         self.action_shape = () if self.discrete else self.env.action_space.shape or (1,)
+        self.action_dim = int(np.prod(self.action_shape, dtype=int))
         self.step_seconds = float(getattr(self.env.unwrapped, "dt", 1.0))
         self.steps = 0
         self.outcome = Outcome.FAILURE
@@ -138,7 +139,7 @@ class GymnasiumSlot:
 
     def step_chunk(self, actions: Float32Array) -> StepResult:
         """Run the actions until the episode ends."""
-        actions = check_actions(actions, int(np.prod(self.action_shape, dtype=int)))
+        actions = check_actions(actions, self.action_dim)
         if self.outcome.has_ended:
             raise EnvError("step_chunk after the episode ended; call reset first")
         executed = np.zeros(len(actions), dtype=np.bool_)

@@ -203,8 +203,9 @@ def check_actions(actions: Any, action_dim: int) -> Float32Array:
     array = np.asarray(actions, dtype=np.float32)
     if array.ndim != 2 or array.shape[1] != action_dim or array.shape[0] == 0:
         raise ActionError(f"actions have shape {array.shape}; expected [chunk >= 1, {action_dim}]")
-    bad = np.argwhere(~np.isfinite(array))
-    if len(bad):
+    finite = np.isfinite(array)
+    if not finite.all():
+        bad = np.argwhere(~finite)
         step, dim = (int(i) for i in bad[0])
         raise ActionError(
             f"actions[{step}, {dim}] is {array[step, dim]}; {len(bad)} of {array.size} entries are not finite. "

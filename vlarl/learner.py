@@ -6,6 +6,7 @@ depend on how many threads there are or which one finishes first: a run can be r
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -127,7 +128,7 @@ class Learner:
         self.bootstraps = objective.bootstraps
         self.parameters = trained_parameters(policy, config.frozen)
         self.optimizer = torch.optim.AdamW(
-            self.parameters, lr=config.learning_rate, betas=config.betas, weight_decay=config.weight_decay
+            self.parameters, lr=config.learning_rate, betas=config.betas, weight_decay=config.weight_decay, fused=True
         )
         self.num_updates = 0
         self._base_rate = config.learning_rate
@@ -304,7 +305,7 @@ class Learner:
         for parameter, gradient in zip(self.parameters, gradients, strict=True):
             parameter.grad = gradient
         grad_norm = float(torch.nn.utils.clip_grad_norm_(self.parameters, self.config.max_grad_norm))
-        if not torch.isfinite(torch.tensor(grad_norm)):
+        if not math.isfinite(grad_norm):
             raise FloatingPointError(
                 f"the gradient's norm is {grad_norm} at optimiser step {self.num_updates}; the weights were not "
                 "changed. The last checkpoint is intact; lower --learner.learning-rate and resume."

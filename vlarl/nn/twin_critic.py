@@ -1,4 +1,4 @@
-"""Several Q networks evaluated as one: their weights are stacked, so that a layer is one batched product."""
+"""Two Q networks."""
 
 from __future__ import annotations
 
@@ -9,68 +9,53 @@ from torch import Tensor, nn
 
 from vlarl.nn.low_rank import FactoredLinear
 
+MEMBERS = 2
+
 
 class TwinCritic(nn.Module):
-    """``Q_i(s, a)`` for i in 0 .. members - 1, ReLU layers.
+    """``Q_i(s, a)`` for i in 0, 1, ReLU layers.
 
     Args:
         inputs: state size plus action size.
         hidden: layer widths.
-        members: number of networks.
         generator: of the initial weights (uniform in ``+- 1 / sqrt(inputs of the layer)``, torch's default for linear
             layers).
-    """
-
-    def __init__(self, inputs: int, hidden: tuple[int, ...], generator: torch.Generator, members: int = 2) -> None:
-        super().__init__()
-        sizes = [inputs, *hidden, 1]
-        self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
-        for before, after in itertools.pairwise(sizes):
-            for parameters, shape in ((self.weights, (members, before, after)), (self.biases, (members, 1, after))):
-                uniform = torch.rand(shape, generator=generator) * 2.0 - 1.0
-                parameters.append(nn.Parameter(uniform / before**0.5))
-
-    def forward(self, state: Tensor, action: Tensor) -> Tensor:
-        """``float32 [members, N]``."""
-        joined = torch.cat((state, action), dim=-1)
-        values = joined.expand(len(self.weights[0]), -1, -1)
-        for index, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
-            values = torch.baddbmm(bias, values, weight)
-            if index < len(self.weights) - 1:
-                values = torch.relu(values)
-        return values.squeeze(-1)
-
-
-class FactoredCritic(nn.Module):
-    """Two separate Q networks whose hidden weights after the first layer are products of factors.
-
-    Args:
-        inputs: state size plus action size.
-        hidden: layer widths.
-        generator: of the initial weights.
+        factored: whether weights between two hidden layers are products of factors.
         rank: of the factors at most; 0: as many as there are directions.
     """
 
-    def __init__(self, inputs: int, hidden: tuple[int, ...], generator: torch.Generator, rank: int = 0) -> None:
+    def __init__(
+        self,
+        inputs: int,
+        hidden: tuple[int, ...],
+        generator: torch.Generator,
+        *,
+        factored: bool = False,
+        rank: int = 0,
+    ) -> None:
         super().__init__()
-        plain = TwinCritic(inputs, hidden, generator)
-        self.members = nn.ModuleList()
-        for member in range(2):
-            layers: list[nn.Module] = []
-            for index, (weight, bias) in enumerate(zip(plain.weights, plain.biases, strict=True)):
-                matrix, vector = weight[member].mT.detach(), bias[member, 0].detach()
-                if 0 < index < len(plain.weights) - 1:
-                    layers.append(FactoredLinear(matrix, vector, rank or None))
+        layers: list[list[nn.Module]] = [[] for _ in range(MEMBERS)]
+        sizes = [inputs, *hidden, 1]
+        for index, (before, after) in enumerate(itertools.pairwise(sizes)):
+            weights = (torch.rand((MEMBERS, before, after), generator=generator) * 2.0 - 1.0) / before**0.5
+            biases = (torch.rand((MEMBERS, after), generator=generator) * 2.0 - 1.0) / before**0.5
+            for member, weight, bias in zip(layers, weights, biases, strict=True):
+                if factored and 0 < index < len(hidden):
+                    member.append(FactoredLinear(weight.mT, bias, rank or None))
                 else:
-                    linear = nn.Linear(matrix.shape[1], matrix.shape[0])
-                    with torch.no_grad():
-                        linear.weight.copy_(matrix)
-                        linear.bias.copy_(vector)
-                    layers.append(linear)
-                layers.append(nn.ReLU())
-            self.members.append(nn.Sequential(*layers[:-1]))
+                    member.append(_linear(weight.mT, bias))
+                member.append(nn.ReLU())
+        self.members = nn.ModuleList([nn.Sequential(*member[:-1]) for member in layers])
 
     def forward(self, state: Tensor, action: Tensor) -> Tensor:
         """``float32 [2, N]``."""
         joined = torch.cat((state, action), dim=-1)
         return torch.stack([member(joined).squeeze(-1) for member in self.members])
+
+
+def _linear(weight: Tensor, bias: Tensor) -> nn.Linear:
+    layer = nn.Linear(weight.shape[1], weight.shape[0])
+    with torch.no_grad():
+        layer.weight.copy_(weight)
+        layer.bias.copy_(bias)
+    return layer

@@ -30,7 +30,7 @@ from torch import Tensor, nn
 
 from vlarl.errors import ConfigError
 from vlarl.nn.low_rank import FactoredLinear, RankController, RankRule, warmup_cosine
-from vlarl.nn.twin_critic import FactoredCritic
+from vlarl.nn.twin_critic import TwinCritic
 from vlarl.objectives.sac import SacConfig, SacLearner
 from vlarl.policy import TorchPolicy
 
@@ -104,7 +104,7 @@ class AdaRlLearner(SacLearner):
 
     def make_critic(self, inputs: int, generator: torch.Generator) -> nn.Module:
         """Two factored Q networks."""
-        return FactoredCritic(inputs, self.config.hidden, generator, self.config.rank)
+        return TwinCritic(inputs, self.config.hidden, generator, factored=True, rank=self.config.rank)
 
     @property
     def ranks(self) -> list[int]:
@@ -146,7 +146,7 @@ class AdaRlLearner(SacLearner):
     def _begin_anew(self) -> None:
         """Targets and optimisers for weights of other shapes."""
         self.target = copy.deepcopy(self.critic).requires_grad_(False)
-        self.make_optimizers()
+        self.use_parameters()
 
     def state_dict(self) -> dict[str, Any]:
         """Everything beside the policy's weights that a resumed run needs."""
@@ -163,7 +163,7 @@ class AdaRlLearner(SacLearner):
         self.critic.load_state_dict(state["critic"])
         self.target.load_state_dict(state["target"])
         self.target.requires_grad_(False)
-        self.make_optimizers()  # for the shapes that were loaded
+        self.use_parameters()  # for the shapes that were loaded
         super().load_state_dict(state)
         self._make_controller()
         self.last_cut = int(state["ranks"]["last_cut"])

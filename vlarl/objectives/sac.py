@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -26,8 +26,10 @@ import torch
 from torch import Tensor, nn
 
 from vlarl.errors import ConfigError, NotFiniteError
+from vlarl.nn.flat import flatten
 from vlarl.nn.twin_critic import TwinCritic
 from vlarl.objectives.replay_buffer import ReplayBuffer
+from vlarl.objectives.sac_gradients import make_gradients
 from vlarl.policy import TorchPolicy
 from vlarl.seeding import stream
 from vlarl.types import RolloutBatch
@@ -82,7 +84,7 @@ class SacLearner:
     Args:
         policy: with ``draw``.
         config: constants.
-        learning_rate: of all three optimisers.
+        learning_rate: of both optimisers.
 
     Raises:
         ConfigError: the policy cannot draw differentiable actions.
@@ -107,7 +109,7 @@ class SacLearner:
         self.critic = self.make_critic(inputs, generator)
         self.target = copy.deepcopy(self.critic).requires_grad_(False)
         self.log_alpha = torch.tensor(float(np.log(config.alpha)), requires_grad=True)
-        self.make_optimizers()
+        self.use_parameters()
         self.num_updates = 0
         self.num_steps = 0
         self.debt = 0.0
@@ -116,16 +118,15 @@ class SacLearner:
         """Two Q networks: ``critic(state, action)`` gives ``[2, N]``."""
         return TwinCritic(inputs, self.config.hidden, generator)
 
-    def make_optimizers(self) -> None:
-        """Fresh Adam states (after the shapes of weights have changed, too)."""
-
-        def adam(parameters: list[Any]) -> torch.optim.Adam:
-            return torch.optim.Adam(parameters, lr=self.learning_rate, fused=True)
-
+    def use_parameters(self) -> None:
+        """Fresh Adam states for the parameters that there are now (some are new ones after a cut)."""
+        self.gradients = make_gradients(self.policy, self.critic, self.target)
+        self.flat_critic = flatten(list(self.critic.parameters()))
+        self.flat_target = flatten(list(self.target.parameters()))
+        flat_policy = flatten(self.policy.trainable_parameters())
         self.optimizers = {
-            "critic": adam(list(self.critic.parameters())),
-            "policy": adam(self.policy.trainable_parameters()),
-            "alpha": adam([self.log_alpha]),
+            "critic": torch.optim.Adam([self.flat_critic], lr=self.learning_rate, fused=True),
+            "policy": torch.optim.Adam([flat_policy, self.log_alpha], lr=self.learning_rate, fused=True),
         }
 
     @contextmanager
@@ -169,43 +170,30 @@ class SacLearner:
         data = self.buffer.sample(generator, number)
         noise = torch.from_numpy(generator.standard_normal((2, number, self.action_size), dtype=np.float32))
         alpha = self.log_alpha.detach().exp()
+        wanted = data["reward"] + data["discount"] * self.gradients.future(data["next_state"], noise[0], alpha)
+        critic_loss, values = self.gradients.critic(data["state"], data["action"], wanted)
+        self._apply("critic", self.critic.parameters())
+        policy_loss, log_prob = self.gradients.policy(data["state"], noise[1], alpha)
+        entropy = -log_prob.mean()
+        self.log_alpha.grad = entropy - self.target_entropy
+        self._apply("policy", self.policy.trainable_parameters())
         with torch.no_grad():
-            action, log_prob = self.policy.draw(data["next_state"], noise[0])
-            future = self.target(data["next_state"], action).amin(0) - alpha * log_prob
-            wanted = data["reward"] + data["discount"] * future
-        values = self.critic(data["state"], data["action"])
-        critic_loss = 0.5 * ((values - wanted) ** 2).mean(1).sum()
-        self._apply("critic", self._penalised(critic_loss, self.critic))
-        action, log_prob = self.policy.draw(data["state"], noise[1])
-        policy_loss = (alpha * log_prob - self.critic(data["state"], action).amin(0)).mean()
-        self._apply("policy", self._penalised(policy_loss, self.policy))
-        entropy = -log_prob.detach().mean()
-        self._apply("alpha", self.log_alpha * (entropy - self.target_entropy))
-        with torch.no_grad():
-            torch._foreach_lerp_(list(self.target.parameters()), list(self.critic.parameters()), config.tau)
+            self.flat_target.lerp_(self.flat_critic, config.tau)
         self.num_updates += 1
         self.policy.version = self.num_updates
         return {
-            "critic_loss": critic_loss.detach(),
-            "policy_loss": policy_loss.detach(),
+            "critic_loss": critic_loss,
+            "policy_loss": policy_loss,
             "entropy": entropy,
             "alpha": alpha,
-            "value": values.detach().mean(),
+            "value": values.mean(),
         }
 
-    def _apply(self, name: str, loss: Tensor) -> None:
-        optimizer = self.optimizers[name]
-        parameters = optimizer.param_groups[0]["params"]
-        for parameter, gradient in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
-            parameter.grad = gradient
-        optimizer.step()
-
-    def _penalised(self, loss: Tensor, network: nn.Module) -> Tensor:
-        """The loss with Parseval's penalty over a network's square hidden layers."""
-        if not self.config.parseval:
-            return loss
-        square = [w for w in network.parameters() if w.dim() >= 2 and w.shape[-2] == w.shape[-1] > 1]
-        return loss + self.config.parseval * sum((parseval_penalty(weight) for weight in square), torch.zeros(()))
+    def _apply(self, name: str, parameters: Iterable[nn.Parameter]) -> None:
+        """One step of an optimiser along the gradients that are set, and along Parseval's."""
+        if self.config.parseval:
+            add_parseval_gradients(parameters, self.config.parseval)
+        self.optimizers[name].step()
 
     def state_dict(self) -> dict[str, Any]:
         """Everything beside the policy's weights that a resumed run needs, the buffer included."""
@@ -232,11 +220,26 @@ class SacLearner:
         self.policy.version = self.num_updates
 
 
-def parseval_penalty(weight: Tensor, scale: float = 2.0) -> Tensor:
-    """``(64 / width)^2 ||W W^T - scale I||_F^2`` of ``[..., width, width]``, added up over leading dimensions.
+PARSEVAL_SCALE = 2.0
+"""The square of a layer's gain."""
 
-    Parseval regularisation as coded by Chung et al. (arXiv 2412.07224); scale is the square of the layer's gain.
+
+def parseval_penalty(weight: Tensor) -> Tensor:
+    """``(64 / width)^2 ||W W^T - scale I||_F^2`` of a square weight.
+
+    Parseval regularisation as coded by Chung et al. (arXiv 2412.07224).
     """
-    width = weight.shape[-1]
-    distance = weight @ weight.mT - scale * torch.eye(weight.shape[-2])
-    return (64.0 / width) ** 2 * (distance**2).sum()
+    return (64.0 / len(weight)) ** 2 * (_from_orthogonal(weight) ** 2).sum()
+
+
+@torch.no_grad()
+def add_parseval_gradients(parameters: Iterable[nn.Parameter], coefficient: float) -> None:
+    """Add the gradient of the penalty of every square hidden weight to its ``grad``."""
+    for weight in parameters:
+        if weight.dim() == 2 and weight.shape[0] == weight.shape[1] > 1 and weight.grad is not None:
+            slope = 4.0 * (64.0 / len(weight)) ** 2 * _from_orthogonal(weight) @ weight
+            weight.grad.add_(slope, alpha=coefficient)
+
+
+def _from_orthogonal(weight: Tensor) -> Tensor:
+    return weight @ weight.T - PARSEVAL_SCALE * torch.eye(len(weight))

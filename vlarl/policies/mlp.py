@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from vlarl.env_protocol import EnvConfig, Float32Array, Observation
 from vlarl.errors import ConfigError
+from vlarl.nn.dense import DenseNetwork
 from vlarl.nn.low_rank import FactoredLinear
 from vlarl.nn.running_moments import RunningMoments
 from vlarl.policies.block_acting import act_in_blocks
@@ -92,6 +93,8 @@ class MlpPolicy(nn.Module):
             self.body = nn.Sequential(*layers)
             self.head = _linear(width, outputs, 0.01)
             self.value = _linear(width, 1, 1.0) if config.value_head else None
+        self.dense = DenseNetwork(self.body, self.head)
+        """From normalised states to parameters of the actions, for passes by hand."""
         self.log_std = nn.Parameter(torch.full((config.chunk, len(config.low)), config.log_std), self.own_log_std)
         self.moments = RunningMoments(config.state_size)
         self.centre = (np.array(config.high) + np.array(config.low)) / 2
@@ -132,7 +135,8 @@ class MlpPolicy(nn.Module):
         outputs = []
         for observation, uniform in zip(observations, noise, strict=True):
             state = torch.from_numpy(observation.state)
-            parameters = self._action_parameters(state[None])
+            seen = self.moments.normalise_row(observation.state) if self.config.normalise else observation.state
+            parameters = self._shaped(torch.from_numpy(self.dense.row(seen))[None])
             if decoding.mode == "sample":
                 tokens = self.distribution.sample(parameters, torch.from_numpy(uniform)[None], decoding.temperature)
             else:
@@ -167,7 +171,7 @@ class MlpPolicy(nn.Module):
         """
         if self.value is None:
             raise ConfigError("this policy has no value head: build it with value_head=True, or use a separate critic")
-        hidden = self.body(self._normalised(inputs["state"]))
+        hidden = self.body(self.normalised(inputs["state"]))
         return self.value(hidden.detach() if head_only else hidden).squeeze(-1)
 
     def draw(self, state: Tensor, normal: Tensor) -> tuple[Tensor, Tensor]:
@@ -206,12 +210,17 @@ class MlpPolicy(nn.Module):
         """
         return load_plain(folder, MlpConfig, cls, "an MlpPolicy")
 
-    def _normalised(self, state: Tensor) -> Tensor:
+    def normalised(self, state: Tensor) -> Tensor:
+        """States as the network gets them."""
         return self.moments.normalise(state) if self.config.normalise else state
 
     def _action_parameters(self, state: Tensor) -> Tensor:
         """``[N, chunk, P]``."""
-        outputs = self.head(self.body(self._normalised(state))).view(len(state), self.config.chunk, -1)
+        return self._shaped(self.head(self.body(self.normalised(state))))
+
+    def _shaped(self, outputs: Tensor) -> Tensor:
+        """Outputs of the network ``[N, ...]`` per chunk step, own deviations added: ``[N, chunk, P]``."""
+        outputs = outputs.view(len(outputs), self.config.chunk, -1)
         if self.own_log_std:
             outputs = torch.cat((outputs, self.log_std.expand_as(outputs)), dim=-1)
         return outputs

@@ -11,10 +11,12 @@ from vlarl.collector import Collector, add_final_inputs
 from vlarl.errors import ConfigError
 from vlarl.learner import LearnerConfig, make_learner
 from vlarl.local_slots import LocalSlots
+from vlarl.nn.flat import flatten
 from vlarl.nn.twin_critic import TwinCritic
 from vlarl.objectives.replay_buffer import ReplayBuffer
-from vlarl.objectives.sac import SacConfig, parseval_penalty
-from vlarl.policies.mlp import SquashedMlp
+from vlarl.objectives.sac import SacConfig, add_parseval_gradients, parseval_penalty
+from vlarl.objectives.sac_gradients import AutogradGradients, DenseGradients, make_gradients
+from vlarl.policies.mlp import FactoredMlp, SquashedMlp
 from vlarl.policies.state_mlp import StateMlp
 from vlarl.policy import Decoding
 from vlarl.reward import score_all
@@ -77,10 +79,66 @@ def test_twin_critic_is_two_separate_networks():
     for member in range(2):
         values = torch.cat((state, action), -1)
         for index in range(3):
-            values = values @ critic.weights[index][member] + critic.biases[index][member]
+            layer = critic.members[member][2 * index]
+            values = values @ layer.weight.T + layer.bias
             values = values.relu() if index < 2 else values
         torch.testing.assert_close(found[member], values[:, 0])
     assert not torch.allclose(found[0], found[1])
+
+
+POLICIES = {
+    "plain": lambda: SquashedMlp.for_env(SignsConfig(), hidden=(16, 8)),
+    "chunk": lambda: SquashedMlp.for_env(SignsConfig(), hidden=(16,), chunk=3),
+    "tanh, normalised": lambda: SquashedMlp.for_env(SignsConfig(), activation="tanh", normalise=True),
+    "factored": lambda: FactoredMlp.for_env(SignsConfig(), rank=5),
+}
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_gradients_by_hand_are_those_of_autograd(name):
+    policy, generator = POLICIES[name](), torch.Generator().manual_seed(1)
+    size, actions = policy.config.state_size, policy.config.chunk * len(policy.config.low)
+    policy.moments.update(torch.randn(50, size, generator=generator) * 3.0)
+    with torch.no_grad():  # some deviations beyond either bound, where the gradient is 0
+        policy.head.weight.normal_(std=60.0, generator=generator)
+    critics = [TwinCritic(size + actions, (12, 12), generator, factored=name == "factored", rank=4) for _ in range(2)]
+    for module in (policy, *critics):
+        flatten(list(module.trainable_parameters() if module is policy else module.parameters()))
+    assert isinstance(make_gradients(policy, *critics), DenseGradients)
+    state, action, wanted, noise, alpha = (
+        torch.randn(shape, generator=generator) for shape in ((64, size), (64, actions), (64,), (64, actions), ())
+    )
+    results = []
+    for kind in (AutogradGradients, DenseGradients):
+        gradients = kind(policy, *critics)
+        future = gradients.future(state, noise, alpha)
+        critic = gradients.critic(state, action, wanted)
+        of_critics = [p.grad.clone() for p in critics[0].parameters()]
+        of_policy = gradients.policy(state, noise, alpha)
+        slopes = [p.grad.clone() for p in policy.trainable_parameters()]
+        results.append((future, *critic, *of_critics, *of_policy, *slopes))
+    log_std = policy._action_parameters(state).chunk(2, dim=-1)[1]
+    assert (log_std > 2).any() and (log_std < -5).any() and ((log_std < 2) & (log_std > -5)).any()
+    for by_autograd, by_hand in zip(*results, strict=True):
+        torch.testing.assert_close(by_hand, by_autograd, rtol=1e-4, atol=1e-5 * float(by_autograd.abs().max()))
+
+
+def test_a_policy_of_another_kind_is_differentiated_by_autograd():
+    class Own(torch.nn.Module):
+        def draw(self, state, noise):
+            raise NotImplementedError
+
+    critic = TwinCritic(4, (8,), torch.Generator())
+    assert isinstance(make_gradients(Own(), critic, critic), AutogradGradients)
+
+
+def test_flattened_parameters_are_moved_by_the_flat_one():
+    parts = [torch.nn.Parameter(torch.arange(4.0).view(2, 2)), torch.nn.Parameter(torch.tensor([7.0]))]
+    flat = flatten(parts)
+    assert flat.tolist() == [0, 1, 2, 3, 7]
+    parts[1].grad.fill_(2.0)
+    torch.optim.SGD([flat], lr=0.5).step()
+    assert parts[0].flatten().tolist() == [0, 1, 2, 3] and parts[1].tolist() == [6.0]
 
 
 def test_one_step_does_what_the_formulas_say():
@@ -101,8 +159,8 @@ def test_one_step_does_what_the_formulas_say():
     assert float(losses["critic_loss"]) == pytest.approx(float(expected), rel=1e-5)
     moved = [not torch.equal(a, b) for a, b in zip(before.policy.parameters(), policy.parameters(), strict=True)]
     assert any(moved) and float(learner.log_alpha.detach()) != 0.0
-    old, online = before.target.weights[0], learner.critic.weights[0].detach()
-    torch.testing.assert_close(learner.target.weights[0], old + 0.005 * (online - old))
+    old, online = before.target.members[0][0].weight, learner.critic.members[0][0].weight.detach()
+    torch.testing.assert_close(learner.target.members[0][0].weight, old + 0.005 * (online - old))
 
 
 def test_a_resumed_run_continues_bit_for_bit():
@@ -132,11 +190,18 @@ def test_it_refuses_what_cannot_work():
 def test_parseval_penalty():
     assert float(parseval_penalty(torch.tensor([[1.0, 1.0], [0.0, 1.0]]))) == pytest.approx(3.0 * 32**2)
     assert float(parseval_penalty(2**0.5 * torch.eye(2))) == pytest.approx(0.0, abs=1e-6)
+    weight, other = torch.nn.Parameter(torch.randn(5, 5)), torch.nn.Parameter(torch.randn(5, 4))
+    for parameter in (weight, other):
+        parameter.grad = torch.ones_like(parameter)
+    add_parseval_gradients([weight, other], 1e-3)
+    slope = torch.autograd.grad(1e-3 * parseval_penalty(weight), weight)[0]
+    torch.testing.assert_close(weight.grad, 1.0 + slope)
+    assert bool((other.grad == 1.0).all())
 
 
 def test_parseval_regularisation_draws_hidden_layers_of_critics_and_policy_to_orthogonality():
     def distance(learner) -> list[float]:
-        found = [learner.policy.body[2].weight, *(w for w in learner.critic.weights[1])]
+        found = [learner.policy.body[2].weight, *(member[2].weight for member in learner.critic.members)]
         return [float(parseval_penalty(weight.detach())) for weight in found]
 
     results = []
