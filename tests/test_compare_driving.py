@@ -11,9 +11,11 @@ from vlarl.errors import UserError
 from vlarl.report.run_folder import read_run_folder
 
 
-def write_run(folder, name, seed, *, completion, steps, crashes):
+def write_run(folder, name, seed, *, completion, steps, crashes, minibatch=1024):
     folder.mkdir()
-    (folder / "config.json").write_text(json.dumps({"name": name, "seed": seed}))
+    (folder / "config.json").write_text(
+        json.dumps({"name": name, "seed": seed, "learner": {"minibatch_trajectories": minibatch}})
+    )
     line = {"env_steps": steps / 2, "route_completion": completion, "speed": 20.0}
     line |= {"infractions_per_km/collision_vehicle": 2.0, "infractions_per_km/red_light": 7.0}
     (folder / "metrics.jsonl").write_text("".join(json.dumps({"step": step, **line}) + "\n" for step in (1, 2)))
@@ -46,15 +48,25 @@ def test_a_row_holds_the_mean_over_seeds_with_students_interval(tmp_path):
         "25.0 [-38.5, 88.5]",
         "18.0 [18.0, 18.0]",
         "3.5 [3.5, 3.5]",
+        "9.0 [9.0, 9.0]",
         "25.0 [-38.5, 88.5]",
     ]
-    assert table[1][4:] == ["25.0", "10.0", "5.0", "18.0", "3.5", "10.0"]
+    assert table[1][4:] == ["25.0", "10.0", "5.0", "18.0", "3.5", "9.0", "10.0"]
 
 
 def test_a_seed_counts_once(tmp_path):
     runs = [write_run(tmp_path / name, "carl", 0, completion=40.0, steps=1e6, crashes=3) for name in "ab"]
     with pytest.raises(UserError, match=r"the runs of carl have the seeds \[0, 0\]"):
         groups(runs)
+
+
+def test_sizes_of_minibatches_are_told_apart_where_they_differ(tmp_path):
+    runs = [
+        write_run(tmp_path / str(size), "carl", 0, completion=40.0, steps=1e6, crashes=3, minibatch=size)
+        for size in (256, 4096)
+    ]
+    assert list(groups(runs)) == ["carl, mini-batches of 256", "carl, mini-batches of 4096"]
+    assert list(groups(runs[:1])) == ["carl"]
 
 
 def test_the_picture_is_drawn(tmp_path, capsys):

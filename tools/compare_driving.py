@@ -4,9 +4,10 @@ Example::
 
     .venv/bin/python tools/compare_driving.py docs/images/rewards.png runs/language_* runs/additive_*
 
-Runs of the same experiment (``name`` in ``config.json``) are its seeds: the table has the mean of theirs with Student's
-95 % interval, in Markdown. Control steps are the fewest and the most that a run learned from: unless those of two
-experiments are alike, their rows are no comparison.
+Runs of the same experiment (``name`` in ``config.json``; where runs differ in the size of mini-batches, that too) are
+its seeds: the table has the mean of theirs with Student's 95 % interval, in Markdown. Control steps are the fewest and
+the most that a run learned from: unless those of two experiments are alike, their rows are no comparison. An evaluation
+that ``vlarl eval --json`` wrote into each run's folder as ``eval_after_drive_town02.json`` is another row.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ COLUMNS = {
     "driving score": lambda e: e.raw["driving"]["driving_score"],
     "speed km/h": lambda e: e.raw["driving"]["speed"],
     "collisions per km": lambda e: collisions(e.raw["driving"]["infractions_per_km"]),
+    "red lights per km": lambda e: e.raw["driving"]["infractions_per_km"].get("red_light", 0.0),
     "episodes with a collision %": lambda e: 100.0 * collisions(e.raw["driving"]["infractions"]) / e.raw["episodes"],
 }
 """Episodes of training suites end at their first collision, so collisions are episodes with one."""
@@ -61,8 +63,10 @@ def groups(runs: Sequence[RunFolder]) -> dict[str, list[RunFolder]]:
         UserError: two runs of an experiment have the same seed.
     """
     found: dict[str, list[RunFolder]] = {}
-    for run in runs:
-        found.setdefault(str(run.config.get("name")), []).append(run)
+    sizes = [run.config["learner"]["minibatch_trajectories"] for run in runs]
+    for run, size in zip(runs, sizes, strict=True):
+        label = str(run.config.get("name")) + (f", mini-batches of {size}" if len(set(sizes)) > 1 else "")
+        found.setdefault(label, []).append(run)
     for name, members in found.items():
         seeds = [run.config.get("seed") for run in members]
         if len(set(seeds)) < len(seeds):
