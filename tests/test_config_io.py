@@ -179,3 +179,6 @@ def test_a_wrong_flag_exits_with_2_and_the_nearest(words, capsys):
 
 def test_lists_with_commas():
     assert split_lists(["--tasks", "0,8", "--name", "a,b", "--x", "1"]) == "--tasks 0 8 --name a,b --x 1".split()
+    assert split_lists(["--evaluation.tasks", "0-2,8", "11-12"]) == "--evaluation.tasks 0 1 2 8 11 12".split()
+    assert split_lists(["--tasks", "5-2"]) == ["--tasks", "5-2"]  # refused later as no whole number
+    assert split_lists(["--tasks", "7", "--init-states", "0-9"]) == "--tasks 7 --init-states 0-9".split()

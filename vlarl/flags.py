@@ -61,10 +61,19 @@ def _without_prefix(kind: Any) -> Any:
 
 
 def split_lists(arguments: Sequence[str]) -> list[str]:
-    """``--tasks 0,8`` as ``--tasks 0 8``: lists of whole numbers may be written with commas."""
-    words = []
+    """``--tasks 0,8`` as ``--tasks 0 8``: lists of whole numbers may be written with commas, those of tasks with ranges.
+
+    ``--tasks 0-2,8`` is ``--tasks 0 1 2 8``; of other flags a range may be a word (``vlarl demos --init-states 0-9``).
+    """
+    words, flag = [], ""
     for word in arguments:
-        words += word.split(",") if re.fullmatch(r"\d+(,\d+)+", word) else [word]
+        flag = word if word.startswith("--") else flag
+        if flag.endswith("tasks") and re.fullmatch(r"\d+(-\d+)?(,\d+(-\d+)?)*", word):
+            for part in word.split(","):
+                first, _, last = part.partition("-")
+                words += [str(number) for number in range(int(first), int(last or first) + 1)] or [part]
+        else:
+            words += word.split(",") if re.fullmatch(r"\d+(,\d+)+", word) else [word]
     return words
 
 

@@ -37,7 +37,7 @@ class Options:
     suite: str
     """Benchmark suite, for example libero_object."""
     tasks: tuple[int, ...] = ()
-    """Task indices within the suite, for example 0,8; none: all."""
+    """Task indices within the suite, for example 0,8 or 0-7; none: all."""
     episodes: int = 50
     """Episodes per task."""
     split: Literal["heldout", "official"] = "heldout"
