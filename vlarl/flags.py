@@ -61,7 +61,7 @@ def _without_prefix(kind: Any) -> Any:
 
 
 def split_lists(arguments: Sequence[str]) -> list[str]:
-    """``--tasks 0,8`` as ``--tasks 0 8``: lists of whole numbers may be written with commas, those of tasks with ranges.
+    """``--tasks 0,8`` as ``--tasks 0 8``: lists of whole numbers may be written with commas, and with ranges for tasks.
 
     ``--tasks 0-2,8`` is ``--tasks 0 1 2 8``; of other flags a range may be a word (``vlarl demos --init-states 0-9``).
     """
