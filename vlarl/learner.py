@@ -100,31 +100,39 @@ class AnyLearner(Protocol):
         ...
 
 
-def make_learner(policy: TorchPolicy, objective: ObjectiveConfig, config: LearnerConfig) -> AnyLearner:
+def make_learner(
+    policy: TorchPolicy, objective: ObjectiveConfig, config: LearnerConfig, *, seed: int = 0
+) -> AnyLearner:
     """The learner of an objective: its own, where it has ``build_learner`` (off-policy), or the on-policy one.
+
+    Args:
+        policy: is updated in place.
+        objective: what is learned.
+        config: optimiser and batching.
+        seed: of the initial weights of networks that the objective brings (critics).
 
     Raises:
         ConfigError: ranks of adapters are to be cut by a learner that has none.
     """
     build = getattr(objective, "build_learner", None)
     if build is None:
-        return Learner(policy, objective.build(), config)
+        return Learner(policy, objective.build(), config, seed=seed)
     if config.adapter_ranks.every:
         raise ConfigError(
             f"adapter_ranks.every is {config.adapter_ranks.every}, but {type(objective).__name__} brings a learner of "
             "its own, which trains no adapters: set --learner.adapter-ranks.every 0"
         )
-    return build(policy, config)
+    return build(policy, config, seed=seed)
 
 
 class Learner:
     """Updates ``policy`` in place."""
 
-    def __init__(self, policy: TorchPolicy, objective: Objective, config: LearnerConfig) -> None:
+    def __init__(self, policy: TorchPolicy, objective: Objective, config: LearnerConfig, *, seed: int = 0) -> None:
         self.policy = policy
         self.objective = objective
         self.config = config
-        objective.attach(policy)
+        objective.attach(policy, seed)
         self.bootstraps = objective.bootstraps
         self.parameters = trained_parameters(policy, config.frozen)
         self.optimizer = torch.optim.AdamW(

@@ -87,8 +87,11 @@ class Objective(Protocol):
     bootstraps: bool
     """Whether ``RolloutBatch.final_inputs`` is needed."""
 
-    def attach(self, policy: TorchPolicy) -> None:
-        """Meet the policy before training: refuse one that does not fit, keep a frozen copy, ..."""
+    def attach(self, policy: TorchPolicy, seed: int = 0) -> None:
+        """Meet the policy before training: refuse one that does not fit, keep a frozen copy, ...
+
+        ``seed`` is that of the initial weights of the objective's own networks.
+        """
         ...
 
     def prepare(self, batch: RolloutBatch) -> tuple[RolloutBatch, dict[str, float]]:

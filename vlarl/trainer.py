@@ -85,7 +85,7 @@ class Trainer:
         self.evaluated = evaluated_tasks(config)
         self.command = shlex.join(["vlarl", *sys.argv[1:]])
         self.rewards = [term.build() for term in config.rewards]
-        self.learner = make_learner(policy, config.objective, config.learner)
+        self.learner = make_learner(policy, config.objective, config.learner, seed=config.seed)
         self.annealing = next(iter(getattr(config.objective, "temperature", ())), None)
         self.curriculum = Curriculum(config.rollout.curriculum)
         self.iteration = 0

@@ -147,7 +147,7 @@ def play_ours(algorithm: str, env_id: str, seed: int, steps: int) -> dict[str, A
     config = our_config(algorithm, env_id, seed)
     started, cpu = time.perf_counter(), time.process_time()
     policy = load_policy(config.policy, seed=seed, env=config.env)
-    learner = make_learner(policy, config.objective, config.learner)
+    learner = make_learner(policy, config.objective, config.learner, seed=seed)
     rewards = [term.build() for term in config.rewards]
     tasks, curve, played, iteration = config.env.task_specs(config.suite), [], 0, 0
     with LocalSlots(config.env) as slots:

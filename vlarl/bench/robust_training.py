@@ -130,7 +130,7 @@ def make(name: str, env: Any, seed: int, options: Options, ranks: list[int]) -> 
         base = resolve("mujoco_ppo", "configs", "config")()
         critic = replace(base.objective.critic, uncertainty=IPM_WEIGHT if name == "rnac_ipm" else 0.0)
         policy: Any = MlpPolicy.for_env(env, seed=seed)
-        return policy, make_learner(policy, replace(base.objective, critic=critic), base.learner)
+        return policy, make_learner(policy, replace(base.objective, critic=critic), base.learner, seed=seed)
     common: dict[str, Any] = {"hidden": (64, 64), "learning_starts": options.learning_starts}
     if name in ("sac", "parseval"):
         policy = SquashedMlp.for_env(env, seed=seed, hidden=(64, 64))
@@ -145,7 +145,7 @@ def make(name: str, env: Any, seed: int, options: Options, ranks: list[int]) -> 
         policy = FactoredMlp.for_env(env, seed=seed)
         mode = adarl_faithful if name == "adarl_faithful" else adarl_repaired
         objective = mode(**common, every=options.every)
-    return policy, make_learner(policy, objective, LearnerConfig(learning_rate=options.learning_rate))
+    return policy, make_learner(policy, objective, LearnerConfig(learning_rate=options.learning_rate), seed=seed)
 
 
 def worst_by(learner: AnyLearner) -> Worst:

@@ -56,9 +56,9 @@ class AdaRlConfig(SacConfig):
     """Directions that every layer gets back at an event where nothing is cut and the score has not risen by more than
     ``tolerance`` since the event before; 0: ranks never grow. Needs a score."""
 
-    def build_learner(self, policy: TorchPolicy, config: Any) -> AdaRlLearner:
+    def build_learner(self, policy: TorchPolicy, config: Any, *, seed: int = 0) -> AdaRlLearner:
         """What the trainer uses in place of the on-policy learner; ``config`` is a ``LearnerConfig``."""
-        return AdaRlLearner(policy, self, learning_rate=config.learning_rate)
+        return AdaRlLearner(policy, self, learning_rate=config.learning_rate, seed=seed)
 
 
 def adarl_faithful(**changes: Any) -> AdaRlConfig:
@@ -78,6 +78,7 @@ class AdaRlLearner(SacLearner):
         policy: with factored layers (``FactoredMlp``).
         config: constants.
         learning_rate: of all optimisers, after warm-up.
+        seed: of the critics' initial weights.
 
     Raises:
         ConfigError: the policy has no factored layer.
@@ -85,8 +86,8 @@ class AdaRlLearner(SacLearner):
 
     config: AdaRlConfig
 
-    def __init__(self, policy: Any, config: AdaRlConfig, *, learning_rate: float) -> None:
-        super().__init__(policy, config, learning_rate=learning_rate)
+    def __init__(self, policy: Any, config: AdaRlConfig, *, learning_rate: float, seed: int = 0) -> None:
+        super().__init__(policy, config, learning_rate=learning_rate, seed=seed)
         if not factored_layers(policy):
             raise ConfigError(
                 f"AdaRL cuts factored layers, and {type(policy).__name__} has none: set "

@@ -126,13 +126,14 @@ class InputNetwork(nn.Module):
     Args:
         size: of the pooled inputs.
         hidden: widths of the tanh layers.
+        seed: of the initial weights.
     """
 
-    def __init__(self, size: int, hidden: tuple[int, ...]) -> None:
+    def __init__(self, size: int, hidden: tuple[int, ...], seed: int = 0) -> None:
         super().__init__()
         self.moments = RunningMoments(size)
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
+            torch.manual_seed(seed)
             layers: list[nn.Module] = []
             for width in hidden:
                 linear = nn.Linear(size, width)
@@ -164,14 +165,16 @@ class ValueFunction(nn.Module):
         self.config = config
         self.network: InputNetwork | None = None
         self.register_buffer("units", torch.tensor([0.0, 1.0, 0.0], dtype=torch.float64))  # mean, deviation, count
+        self._seed = 0
         self._policy: list[Valued] = []  # a list, so that the policy is not registered as ours
 
-    def attach(self, policy: Any) -> None:
-        """Keep the policy whose values are to be used.
+    def attach(self, policy: Any, seed: int = 0) -> None:
+        """Keep the policy whose values are to be used, or the seed of an own network's initial weights.
 
         Raises:
             ConfigError: it has none.
         """
+        self._seed = seed
         if self.config.source == "policy":
             if not hasattr(policy, "values"):
                 raise ConfigError(
@@ -195,7 +198,7 @@ class ValueFunction(nn.Module):
         inputs = batch.inputs
         if self.config.source == "separate":
             features = pooled(inputs)
-            self.network = self.network or InputNetwork(features.shape[-1], self.config.hidden)
+            self.network = self.network or InputNetwork(features.shape[-1], self.config.hidden, self._seed)
             self.network.moments.update(features)
         values, final = torch.zeros(valid.shape), torch.zeros(valid.shape)
         values[valid] = self._in_reward_units(inputs)

@@ -139,17 +139,18 @@ class PolicyGradient(nn.Module):
             getattr(p, "needs_reference", False) for p in (config.surrogate, *config.regularisers)
         )
         self._stale = next((mask for mask in config.masks if isinstance(mask, StaleWeight)), None)
+        self._seed = 0
         self._policies: list[TorchPolicy] = []  # [policy, frozen copy]; a list, so that they are not registered as ours
 
-    def attach(self, policy: TorchPolicy) -> None:
-        """Keep the policy, and a frozen copy of it where a reference is needed.
+    def attach(self, policy: TorchPolicy, seed: int = 0) -> None:
+        """Keep the policy, and a frozen copy of it where a reference is needed; ``seed`` is of own networks' weights.
 
         Raises:
             ConfigError: the critic is to be the policy's, and the policy has none.
         """
-        self._policies = [policy]
+        self._policies, self._seed = [policy], seed
         if self.value is not None:
-            self.value.attach(policy)
+            self.value.attach(policy, seed)
         if self._needs_reference:
             self._policies.append(copy.deepcopy(policy))
 
@@ -265,7 +266,7 @@ class PolicyGradient(nn.Module):
             first = {name: value[starts] for name, value in batch.inputs.items() if value.is_floating_point()}
             if self.partition is None:
                 features = pooled(first)
-                self.partition = InputNetwork(features.shape[-1], config.critic.hidden)
+                self.partition = InputNetwork(features.shape[-1], config.critic.hidden, self._seed)
                 self.partition.moments.update(features)
             batch.columns |= {
                 f"first_{name}": value[:, None].expand(*shape, *value.shape[1:]) for name, value in first.items()

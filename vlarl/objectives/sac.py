@@ -73,9 +73,9 @@ class SacConfig:
         """
         raise ConfigError("SAC learns from replay: build_learner, not build")
 
-    def build_learner(self, policy: TorchPolicy, config: Any) -> SacLearner:
+    def build_learner(self, policy: TorchPolicy, config: Any, *, seed: int = 0) -> SacLearner:
         """What the trainer uses in place of the on-policy learner; ``config`` is a ``LearnerConfig``."""
-        return SacLearner(policy, self, learning_rate=config.learning_rate)
+        return SacLearner(policy, self, learning_rate=config.learning_rate, seed=seed)
 
 
 class SacLearner:
@@ -85,6 +85,7 @@ class SacLearner:
         policy: with ``draw``.
         config: constants.
         learning_rate: of both optimisers.
+        seed: of the critics' initial weights.
 
     Raises:
         ConfigError: the policy cannot draw differentiable actions.
@@ -92,7 +93,7 @@ class SacLearner:
 
     bootstraps = True
 
-    def __init__(self, policy: Any, config: SacConfig, *, learning_rate: float) -> None:
+    def __init__(self, policy: Any, config: SacConfig, *, learning_rate: float, seed: int = 0) -> None:
         if not hasattr(policy, "draw"):
             raise ConfigError(
                 f"SAC needs a policy with draw(state, noise), and {type(policy).__name__} has none: set "
@@ -104,7 +105,7 @@ class SacLearner:
         self.learning_rate = learning_rate
         self.action_size = int(np.prod(policy.noise_shape))
         self.target_entropy = config.target_entropy or -float(self.action_size)
-        generator = torch.Generator().manual_seed(0)
+        generator = torch.Generator().manual_seed(seed)
         inputs = policy.config.state_size + self.action_size
         self.critic = self.make_critic(inputs, generator)
         self.target = copy.deepcopy(self.critic).requires_grad_(False)

@@ -191,6 +191,20 @@ def test_a_resumed_objective_continues_bit_for_bit(preset):
         assert torch.equal(a, b)
 
 
+@pytest.mark.parametrize("preset", ["ppo", "flowrl"])
+def test_own_networks_begin_as_the_seed_says(preset):
+    def weights(seed):
+        policy = StateMlp()
+        config = LearnerConfig(learning_rate=0.0, warmup_updates=0)
+        learner = Learner(policy, resolve_preset(preset, "objectives").build(), config, seed=seed)
+        episodes = [trajectory(policy, group=s // 4, seed=s, decisions=2, last=3, success=s % 3 == 0) for s in range(8)]
+        learner.update(stack_trajectories(episodes), seed=0, iteration=0)
+        return torch.cat([p.detach().flatten() for p in learner.objective.parameters()])
+
+    first, again, other = weights(3), weights(3), weights(4)
+    assert torch.equal(first, again) and not torch.equal(first, other)
+
+
 def test_grpo_config_is_a_choice_of_parts():
     parts = GrpoConfig(keep_low=0.0, keep_high=1.0, clip_high=0.2).parts()
     assert parts == PolicyGradientConfig(groups=parts.groups) and parts.advantage == GroupRelative()

@@ -178,6 +178,14 @@ def test_a_resumed_run_continues_bit_for_bit():
         assert torch.equal(a, b)
 
 
+def test_critics_begin_as_the_seed_says():
+    policy = SquashedMlp.for_env(SignsConfig(), hidden=(16, 16))
+    first, again, other = (
+        make_learner(policy, SacConfig(hidden=(8,)), LearnerConfig(), seed=seed).flat_critic for seed in (3, 3, 4)
+    )
+    assert torch.equal(first, again) and not torch.equal(first, other)
+
+
 def test_it_refuses_what_cannot_work():
     with pytest.raises(ConfigError, match="policy='vlarl.policies.mlp:SquashedMlp'"):
         make_learner(StateMlp(), SacConfig(), LearnerConfig())
