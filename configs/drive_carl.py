@@ -5,13 +5,13 @@ for half an hour of one core, by these rules: epochs (3), discount (.99), lambda
 loss (.5), gradient norm (.5) and learning rate (2.5e-4 falling to 0) stay. Routes are a quarter as long (250 m for
 1000 m), so a metre is worth four times as much; the hint taken off at a collision or a red light is four times as large
 too, or running over lights would cost a quarter of what it costs there. Values are learned in units of the returns. A
-batch is 32 whole episodes, 7,000 to 20,000 steps; mini-batches are of 1,024, smaller than a quarter of that, because
+batch is 32 whole episodes, 5,000 to 26,000 steps; mini-batches are of 1,024, smaller than a quarter of that, because
 1.5 M steps hold too few updates otherwise (docs/benchmarks.md). The network is that of
 ``vlarl/policies/carl_driving.py``.
 
 Trained on routes 0 to 47 of grid town, ring road and winding road; evaluated on routes 48 to 63 of the same maps in
 other traffic, and on the roundabout, which is never trained on. ``drive_additive`` is the same with the additive
-reward, ``--learner.minibatch-trajectories 256`` with small mini-batches.
+reward.
 """
 
 from dataclasses import replace

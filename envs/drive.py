@@ -106,6 +106,10 @@ class DriveConfig:
     def __post_init__(self) -> None:
         if self.layers % 8 or self.layers < 0:
             raise ConfigError(f"env.layers is {self.layers}; expected a multiple of 8, or 0 for none")
+        for name in self.maps:
+            if "," in name and not Path(name).is_file():
+                apart = " ".join(name.split(","))
+                raise ConfigError(f"env.maps names {name!r}; between several maps there are spaces: {apart}")
 
     def make(self) -> Drive:
         """Build one slot."""

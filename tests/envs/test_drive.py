@@ -12,6 +12,7 @@ from envs.driving.world.records import Kind
 from envs.driving.world.route_driver import RouteDriver
 from envs.driving.world.start import Spawn
 from vlarl.env_protocol import ActionError, EnvError, EpisodeSpec, Outcome, UnknownTaskError
+from vlarl.errors import ConfigError
 
 SMALL = DriveConfig(route_metres=60.0, horizon=400, actors=12, resolution=32)
 
@@ -144,6 +145,14 @@ def test_a_map_by_its_path_is_a_suite_of_its_own():
     config.make().reset(spec(suite="drive_roundabout"))
     with pytest.raises(UnknownTaskError, match="drive_roundabout"):
         config.task_specs("drive_grid_town")
+
+
+def test_maps_run_together_are_told_apart(tmp_path):
+    with pytest.raises(ConfigError, match="there are spaces: grid_town ring_road"):
+        DriveConfig(maps=("grid_town,ring_road",))
+    odd = tmp_path / "one, with a comma.xodr"
+    odd.write_text("")
+    assert DriveConfig(maps=(str(odd),)).maps == (str(odd),)
 
 
 def test_the_leaderboard_goes_on_after_a_collision():

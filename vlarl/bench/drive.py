@@ -89,8 +89,12 @@ def run(options: Options) -> int:
             table.add(peer.name, peer.unit, options.steps * peer.per_step / seconds)
             table.add(f"{peer.name}: cost", "CPU us/step", 1e6 * cpu / options.steps)
     factors = growth(table, options)
-    base = table.median(f"{map_names(options)[0]}, {options.others} others: cost")
-    factors |= {f"cost, {peer.name}/ours": table.median(f"{peer.name}: cost") / base for peer in peers}
+    first = map_names(options)[0]
+    size = numbers(options.sizes, "--sizes", 16)[0]
+    alike = {"actor-steps/s": f"{first}, {options.others} others", "steps/s": f"{size} px, {first}"}
+    for peer in peers:  # a world alone with ours alone, a view with a view
+        ours = alike[peer.unit]
+        factors[f"cost, {peer.name}/{ours}"] = table.median(f"{peer.name}: cost") / table.median(f"{ours}: cost")
     print_rows(f"{options.worlds} worlds, {options.threads} threads", table.rows(), factors)
     for fact in facts:
         print(fact)

@@ -6,6 +6,9 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+NUMBER_WIDTH = 9
+"""Columns of a printed number: a name gives way to it."""
+
 
 @dataclass(slots=True)
 class Samples:
@@ -70,8 +73,10 @@ def print_rows(title: str, rows: Sequence[Mapping[str, float | int | str]], fact
     from rich.table import Table as RichTable
 
     shown = RichTable(title=title, title_justify="left", title_style="bold", box=None, padding=(0, 2))
-    for heading in ("", "median", "min", "max", "unit"):
-        shown.add_column(heading, justify="left" if heading in ("", "unit") else "right", no_wrap=heading == "")
+    shown.add_column("")
+    for heading in ("median", "min", "max"):
+        shown.add_column(heading, justify="right", min_width=NUMBER_WIDTH)
+    shown.add_column("unit")
     for row in rows:
         figures = [_figure(float(row[key])) for key in ("median", "min", "max")]
         shown.add_row(str(row["name"]), *figures, str(row["unit"]))

@@ -225,22 +225,13 @@ PARSEVAL_SCALE = 2.0
 """The square of a layer's gain."""
 
 
-def parseval_penalty(weight: Tensor) -> Tensor:
-    """``(64 / width)^2 ||W W^T - scale I||_F^2`` of a square weight.
+@torch.no_grad()
+def add_parseval_gradients(parameters: Iterable[nn.Parameter], coefficient: float) -> None:
+    """Add the gradient of ``coefficient (64 / width)^2 ||W W^T - scale I||_F^2`` to ``grad`` of square hidden weights.
 
     Parseval regularisation as coded by Chung et al. (arXiv 2412.07224).
     """
-    return (64.0 / len(weight)) ** 2 * (_from_orthogonal(weight) ** 2).sum()
-
-
-@torch.no_grad()
-def add_parseval_gradients(parameters: Iterable[nn.Parameter], coefficient: float) -> None:
-    """Add the gradient of the penalty of every square hidden weight to its ``grad``."""
     for weight in parameters:
         if weight.dim() == 2 and weight.shape[0] == weight.shape[1] > 1 and weight.grad is not None:
-            slope = 4.0 * (64.0 / len(weight)) ** 2 * _from_orthogonal(weight) @ weight
-            weight.grad.add_(slope, alpha=coefficient)
-
-
-def _from_orthogonal(weight: Tensor) -> Tensor:
-    return weight @ weight.T - PARSEVAL_SCALE * torch.eye(len(weight))
+            distance = weight @ weight.T - PARSEVAL_SCALE * torch.eye(len(weight))
+            weight.grad.add_(distance @ weight, alpha=4.0 * coefficient * (64.0 / len(weight)) ** 2)

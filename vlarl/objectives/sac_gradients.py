@@ -36,7 +36,7 @@ class SacGradients(Protocol):
 
 
 def make_gradients(policy: Any, critic: nn.Module, target: nn.Module) -> SacGradients:
-    """By hand if all three are dense; made anew whenever one of them gets other parameters."""
+    """By hand if all three are dense; to be made anew when one of them is another object."""
     by_hand = (
         isinstance(policy, MlpPolicy)
         and isinstance(policy.distribution, SquashedGaussian)

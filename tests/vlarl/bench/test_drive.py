@@ -66,7 +66,8 @@ class Road:
 def test_a_peer_is_stepped_and_reset_where_it_ends(monkeypatch, tmp_path, capsys):
     road = Road()
     peer = Peer("peer, 2 others", "actor-steps/s", 3, road)
-    monkeypatch.setattr("vlarl.bench.drive.make_peers", lambda others: ([peer], "peer 1.0"))
+    view = Peer("peer's view", "steps/s", 1, Road())
+    monkeypatch.setattr("vlarl.bench.drive.make_peers", lambda others: ([peer, view], "peer 1.0"))
     file = tmp_path / "rows.json"
     run(
         Options(maps="roundabout", actors="2", others=2, sizes="16", worlds=1, steps=7, repeats=2, threads=1, json=file)
@@ -76,7 +77,9 @@ def test_a_peer_is_stepped_and_reset_where_it_ends(monkeypatch, tmp_path, capsys
     rows = {row["name"]: row for row in result["rows"]}
     assert rows["peer, 2 others"]["repeats"] == 2
     assert rows["peer, 2 others"]["unit"] == "actor-steps/s"
-    assert result["ratios"]["cost, peer, 2 others/ours"] > 0
+    for name, ours in (("peer, 2 others", "roundabout, 2 others"), ("peer's view", "16 px, roundabout")):
+        expected = rows[f"{name}: cost"]["value"] / rows[f"{ours}: cost"]["value"]
+        assert result["ratios"][f"cost, {name}/{ours}"] == pytest.approx(expected)
     assert "peer 1.0" in capsys.readouterr().out
 
 

@@ -14,7 +14,7 @@ from vlarl.local_slots import LocalSlots
 from vlarl.nn.flat import flatten
 from vlarl.nn.twin_critic import TwinCritic
 from vlarl.objectives.replay_buffer import ReplayBuffer
-from vlarl.objectives.sac import SacConfig, add_parseval_gradients, parseval_penalty
+from vlarl.objectives.sac import SacConfig, add_parseval_gradients
 from vlarl.objectives.sac_gradients import AutogradGradients, DenseGradients, make_gradients
 from vlarl.policies.mlp import FactoredMlp, SquashedMlp
 from vlarl.policies.state_mlp import StateMlp
@@ -99,8 +99,6 @@ def test_gradients_by_hand_are_those_of_autograd(name):
     policy, generator = POLICIES[name](), torch.Generator().manual_seed(1)
     size, actions = policy.config.state_size, policy.config.chunk * len(policy.config.low)
     policy.moments.update(torch.randn(50, size, generator=generator) * 3.0)
-    with torch.no_grad():  # some deviations beyond either bound, where the gradient is 0
-        policy.head.weight.normal_(std=60.0, generator=generator)
     critics = [TwinCritic(size + actions, (12, 12), generator, factored=name == "factored", rank=4) for _ in range(2)]
     for module in (policy, *critics):
         flatten(list(module.trainable_parameters() if module is policy else module.parameters()))
@@ -108,6 +106,9 @@ def test_gradients_by_hand_are_those_of_autograd(name):
     state, action, wanted, noise, alpha = (
         torch.randn(shape, generator=generator) for shape in ((64, size), (64, actions), (64,), (64, actions), ())
     )
+    with torch.no_grad():  # some deviations beyond either bound, where the gradient is 0
+        policy.head.weight.normal_(std=60.0, generator=generator)
+        policy.head.bias.sub_(policy._action_parameters(state).mean(0).flatten())
     results = []
     for kind in (AutogradGradients, DenseGradients):
         gradients = kind(policy, *critics)
@@ -125,8 +126,7 @@ def test_gradients_by_hand_are_those_of_autograd(name):
 
 def test_a_policy_of_another_kind_is_differentiated_by_autograd():
     class Own(torch.nn.Module):
-        def draw(self, state, noise):
-            raise NotImplementedError
+        """Some network that is no ``MlpPolicy``."""
 
     critic = TwinCritic(4, (8,), torch.Generator())
     assert isinstance(make_gradients(Own(), critic, critic), AutogradGradients)
@@ -195,7 +195,12 @@ def test_it_refuses_what_cannot_work():
         SacConfig().build()
 
 
-def test_parseval_penalty():
+def parseval_penalty(weight):
+    width = len(weight)
+    return (64 / width) ** 2 * ((weight @ weight.T - 2.0 * torch.eye(width)) ** 2).sum()
+
+
+def test_parsevals_gradient_is_that_of_its_penalty():
     assert float(parseval_penalty(torch.tensor([[1.0, 1.0], [0.0, 1.0]]))) == pytest.approx(3.0 * 32**2)
     assert float(parseval_penalty(2**0.5 * torch.eye(2))) == pytest.approx(0.0, abs=1e-6)
     weight, other = torch.nn.Parameter(torch.randn(5, 5)), torch.nn.Parameter(torch.randn(5, 4))
