@@ -2,7 +2,7 @@
 
 Example::
 
-    vlarl bench mujoco --out runs/bench_mujoco_ppo --json mujoco_ppo.json
+    vlarl bench mujoco --out runs/bench_mujoco_ppo --json mujoco_ppo.json --figure mujoco_ppo.png
     vlarl bench mujoco --algorithm sac --envs Hopper-v5,Walker2d-v5 --steps 100000 --out runs/bench_mujoco_sac
 
 Both sides get the same environments, budget, network sizes, batch sizes, learning rate and number of threads; for PPO
@@ -58,6 +58,8 @@ class Options:
     """Where finished runs are kept."""
     json: Path | None = None
     """Write rows and ratios to this file."""
+    figure: Path | None = None
+    """Draw learning curves into this PNG."""
 
 
 def run(options: Options) -> int:
@@ -95,6 +97,10 @@ def run(options: Options) -> int:
         protocol = {"evaluation_episodes": EVALUATION_EPISODES, "decoding": "greedy", "interleaved": True}
         content = {"rows": table.rows(), "ratios": factors, "intervals": intervals(results), "runs": results}
         write_result(options.json, result_header(words, protocol) | content)
+    if options.figure is not None:
+        from vlarl.bench.learning_curves import draw_panels
+
+        draw_panels(options.figure, learning_curves(results))
     return 0
 
 
@@ -216,7 +222,10 @@ def play_sb3(algorithm: str, env_id: str, seed: int, steps: int) -> dict[str, An
 
 
 def summarise(results: list[dict[str, Any]]) -> tuple[Table, dict[str, float]]:
-    """Median return and speed over seeds; how much longer we take than they do per step (wall-clock and CPU time)."""
+    """Median return and speed over seeds; how much longer we take than they do per step (wall-clock and CPU time).
+
+    The ratio is the median over seeds of two runs that were made one after the other.
+    """
     table, costs = Table(), {}
     for result in results:
         name = f"{result['env']} {result['contender']}"
@@ -231,8 +240,17 @@ def summarise(results: list[dict[str, Any]]) -> tuple[Table, dict[str, float]]:
         ours = costs.get((env_id, kind, "vlarl"))
         if ours and contender != "vlarl":
             theirs = costs[env_id, kind, contender]
-            factors[f"{env_id}: {kind} vlarl/{contender}"] = float(np.median(ours) / np.median(theirs))
+            pairs = zip(ours, theirs, strict=False)
+            factors[f"{env_id}: {kind} vlarl/{contender}"] = float(np.median([mine / other for mine, other in pairs]))
     return table, factors
+
+
+def learning_curves(results: list[dict[str, Any]]) -> dict[str, dict[str, list[Any]]]:
+    """Environment -> contender -> a curve per seed."""
+    found: dict[str, dict[str, list[Any]]] = {}
+    for result in results:
+        found.setdefault(result["env"], {}).setdefault(result["contender"], []).append(result["curve"])
+    return found
 
 
 def intervals(results: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:

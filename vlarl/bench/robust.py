@@ -82,7 +82,7 @@ class Options:
     out: Path = Path("runs/bench_robust")
     json: Path | None = None
     figure: Path | None = None
-    """Draw return against each parameter into this PNG."""
+    """Draw learning curves, and return against each parameter, into this PNG."""
 
 
 def run(options: Options) -> int:
@@ -199,24 +199,25 @@ def write(options: Options, table: Table, results: list[dict[str, Any]]) -> None
 
 
 def draw(file: Path, results: list[dict[str, Any]]) -> None:
-    """Return against each parameter, a line per contender (mean over seeds and episodes)."""
-    import matplotlib
+    """Learning curves, and return against each parameter: a line per contender (mean over seeds and episodes)."""
+    from matplotlib.figure import Figure
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
+    from vlarl.bench.learning_curves import draw_curves
 
+    runs: dict[str, list[dict[str, Any]]] = {}
+    for result in results:
+        runs.setdefault(result["contender"], []).append(result)
     names = list(results[0]["grid"])
-    figure, axes = pyplot.subplots(1, len(names), figsize=(3.2 * len(names), 3.0), sharey=True, squeeze=False)
-    for axis, name in zip(axes[0], names, strict=True):
-        for contender in dict.fromkeys(result["contender"] for result in results):
-            mine = [result["grid"][name] for result in results if result["contender"] == contender]
-            places = sorted(mine[0], key=float)
-            heights = [float(np.mean([np.mean(run[place]) for run in mine])) for place in places]
+    figure = Figure(figsize=(3.2 * (1 + len(names)), 3.0), layout="tight")
+    axes = figure.subplots(1, 1 + len(names), sharey=True, squeeze=False)[0]
+    draw_curves(axes[0], {contender: [run["curve"] for run in mine] for contender, mine in runs.items()})
+    for axis, name in zip(axes[1:], names, strict=True):
+        for contender, mine in runs.items():
+            places = sorted(mine[0]["grid"][name], key=float)
+            heights = [float(np.mean([np.mean(run["grid"][name][place]) for run in mine])) for place in places]
             axis.plot([float(place) for place in places], heights, marker="o", label=contender)
         axis.set_xlabel(name)
-    axes[0][0].set_ylabel("return")
-    axes[0][-1].legend(fontsize=7)
-    figure.tight_layout()
+    axes[0].set_ylabel("return")
+    axes[-1].legend(fontsize=7)
     file.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(file, dpi=150)
-    pyplot.close(figure)

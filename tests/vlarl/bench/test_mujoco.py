@@ -29,6 +29,15 @@ def test_intervals_over_seeds_and_time_ratio():
     }
 
 
+def test_runs_made_one_after_the_other_are_compared_with_each_other():
+    results = [
+        result("A", name, seed, [0], time)
+        for seed, (ours, theirs) in enumerate(((1, 2), (8, 10), (30, 10)))
+        for name, time in (("vlarl", ours), ("sb3", theirs))
+    ]
+    assert mujoco.summarise(results)[1]["A: seconds vlarl/sb3"] == pytest.approx(0.8)
+
+
 def test_a_stopped_comparison_goes_on_with_what_is_missing(tmp_path, monkeypatch, capsys):
     played = []
 

@@ -1,0 +1,26 @@
+"""Means of curves, and the picture."""
+
+import numpy as np
+import pytest
+
+from vlarl.bench.learning_curves import BINS, binned, draw_panels
+
+
+def test_a_bin_is_the_mean_of_what_ended_in_it():
+    curve = [[1, 10.0], [2, 20.0], [4 * BINS, 7.0]]  # bins of 4 steps: the first holds two episodes, the last one
+    found = binned(curve, last=4 * BINS)
+    assert found[0] == 15.0 and found[-1] == 7.0
+    np.testing.assert_allclose(np.diff(found), -8.0 / (BINS - 1))  # between them a straight line
+
+
+def test_a_run_that_ended_early_keeps_its_last_mean():
+    assert binned([[10, 3.0]], last=1000).tolist() == [3.0] * BINS
+
+
+def test_a_panel_per_title(tmp_path):
+    matplotlib = pytest.importorskip("matplotlib")
+    curves = {"ours": [[[100, 1.0], [200, 2.0]], [[150, 1.5], [210, 3.0]]], "theirs": [[[200, 0.0]]]}
+    file = tmp_path / "new" / "curves.png"
+    draw_panels(file, {"Hopper-v5": curves, "Walker2d-v5": curves})
+    height, width, _ = matplotlib.image.imread(file).shape
+    assert width == pytest.approx(2.5 * height, rel=0.01)
