@@ -19,6 +19,7 @@ import importlib.util
 import inspect
 import sys
 from dataclasses import dataclass
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
@@ -250,10 +251,15 @@ def find_config_class(module: ModuleType, method: str) -> type[Any]:
 
 
 def trusted_packages() -> tuple[str, ...]:
-    """Packages whose classes a file on disk may name: ours, and those of installed plug-ins."""
+    """Packages whose classes a file on disk may name: ours, and those of plug-ins installed when it is first asked."""
+    return (*TRUSTED_PACKAGES, *sorted(_plugin_packages() - set(TRUSTED_PACKAGES)))
+
+
+@cache
+def _plugin_packages() -> frozenset[str]:
+    """Looked for once: it reads a file of every installed package, and a config file names dozens of classes."""
     points = [point for kind in PACKAGES for point in metadata.entry_points(group=f"vlarl.{kind}")]
-    plugins = {point.value.partition(":")[0].partition(".")[0] for point in points}
-    return (*TRUSTED_PACKAGES, *sorted(plugins - set(TRUSTED_PACKAGES)))
+    return frozenset(point.value.partition(":")[0].partition(".")[0] for point in points)
 
 
 def _plugins(kind: str) -> list[Listed]:

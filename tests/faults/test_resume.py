@@ -33,14 +33,9 @@ def uninterrupted(request, tmp_path_factory) -> tuple[str, bytes]:
     return request.param, weights(folder)
 
 
-@pytest.mark.parametrize(
-    ("uninterrupted", "seed"),
-    [(EXPERIMENTS[0], 0), (EXPERIMENTS[0], 1), (EXPERIMENTS[1], 0)],
-    indirect=["uninterrupted"],
-    ids=("plain-0", "plain-1", "ranks-0"),
-)
-def test_killed_at_random_moments_and_resumed(seed, tmp_path, uninterrupted):
-    rng = random.Random(seed)
+@pytest.mark.parametrize("uninterrupted", EXPERIMENTS, indirect=True, ids=("plain", "ranks"))
+def test_killed_at_random_moments_and_resumed(tmp_path, uninterrupted):
+    rng = random.Random(0)
     folder = tmp_path / "run"
     kills = 0
     experiment, expected = uninterrupted
