@@ -10,7 +10,7 @@ both normalise states and returns by running moments. They differ in what they a
 2000 steps per iteration (PPO) or 1000 (SAC, followed by as many updates), and normalises advantages over the batch;
 theirs cuts rollouts at 2048 steps, updates after every step (SAC), and normalises advantages per mini-batch. Runs
 alternate between the contenders. Every finished run is a file in --out; a comparison that was stopped goes on with what
-is missing.
+is missing, and the same command started twice shares the work.
 
 With --contenders vlarl,sb3,cleanrl and --cleanrl FILE, FILE being CleanRL's cleanrl/ppo_continuous_action.py (commit
 fe8d8a0 was tried), that script takes part in PPO too: it is run as it is, with its defaults (values are clipped) and a
@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from vlarl.bench.measure import Table, print_rows
+from vlarl.bench.shared_runs import Run, play_missing
 from vlarl.errors import UserError
 
 if TYPE_CHECKING:
@@ -67,25 +68,9 @@ def run(options: Options) -> int:
     check(options)
     import torch
 
-    from vlarl.files import atomic_write_json, read_json
-
     torch.set_num_threads(options.threads)
-    results = []
     cells = itertools.product(range(options.seeds), options.envs.split(","), options.contenders.split(","))
-    for seed, env_id, contender in cells:
-        name = f"{options.algorithm}-{env_id}-{options.steps}-{contender}-seed{seed}.json"
-        file = options.out / name
-        if not file.is_file():
-            print(f"running {file.stem}", flush=True)
-            if contender == "cleanrl" and options.cleanrl is not None:
-                from vlarl.bench.cleanrl import play_cleanrl
-
-                played = play_cleanrl(options.cleanrl, env_id, seed, options.steps, EVALUATION_EPISODES)
-            else:
-                play = {"vlarl": play_ours, "sb3": play_sb3}[contender]
-                played = play(options.algorithm, env_id, seed, options.steps)
-            atomic_write_json(file, {"env": env_id, "contender": contender, "seed": seed, **played})
-        results.append(read_json(file))
+    results = play_missing([one_run(options, *cell) for cell in cells])
     table, factors = summarise(results)
     print_rows(f"{options.algorithm}, {options.steps} steps, {options.seeds} seeds", table.rows(), factors)
     if options.json is not None:
@@ -102,6 +87,23 @@ def run(options: Options) -> int:
 
         draw_panels(options.figure, learning_curves(results))
     return 0
+
+
+def one_run(options: Options, seed: int, env_id: str, contender: str) -> Run:
+    """A run's file, and how to get what belongs in it."""
+
+    def play() -> dict[str, Any]:
+        if contender == "cleanrl" and options.cleanrl is not None:
+            from vlarl.bench.cleanrl import play_cleanrl
+
+            played = play_cleanrl(options.cleanrl, env_id, seed, options.steps, EVALUATION_EPISODES)
+        else:
+            players = {"vlarl": play_ours, "sb3": play_sb3}
+            played = players[contender](options.algorithm, env_id, seed, options.steps)
+        return {"env": env_id, "contender": contender, "seed": seed, **played}
+
+    name = f"{options.algorithm}-{env_id}-{options.steps}-{contender}-seed{seed}"
+    return Run(options.out / f"{name}.json", play, {"threads": options.threads})
 
 
 def check(options: Options) -> None:

@@ -14,7 +14,8 @@ than --distance from the stock one. How far the sampled models really are is in 
 
 Each policy then plays the stock model and a grid of single changed parameters, greedily. Reported: nominal return, mean
 over the grid, CVaR (mean of the worst fifth of grid points), Student's 95 % intervals over seeds, and the final ranks.
-Every finished run is a file in --out; a study that was stopped goes on with what is missing.
+Every finished run is a file in --out; a study that was stopped goes on with what is missing, and the same command
+started twice shares the work.
 
 Needs: pip install 'vlarl[mujoco]'
 """
@@ -29,7 +30,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from vlarl.bench.measure import Table, print_rows
+from vlarl.bench.shared_runs import Run, play_missing
 from vlarl.errors import UserError
+from vlarl.files import read_json
 
 if TYPE_CHECKING:
     from vlarl.collector import Collector
@@ -55,6 +58,8 @@ GRID: dict[str, tuple[float, ...]] = {
 }
 LENGTH_GRID = {"Hopper": {"torso": (0.2, 0.3, 0.5, 0.6), "foot": (0.2, 0.3, 0.5, 0.59)}}
 WORST_SHARE = 0.2
+SETTINGS = ("every", "learning_rate", "distance", "episodes", "learning_starts")
+"""Flags that a run's result depends on and the name of its file does not tell."""
 
 
 @dataclass(frozen=True)
@@ -95,21 +100,8 @@ def run(options: Options) -> int:
         raise UserError("sac_final_rank takes its ranks from adarl_repaired: name that first")
     import torch
 
-    from vlarl.files import atomic_write_json, read_json
-
     torch.set_num_threads(options.threads)
-    results: list[dict[str, Any]] = []
-    for seed in range(options.seeds):
-        for name in names:
-            label = f"{options.env_id}-{options.sampler}-{options.steps}-{name}-seed{seed}"
-            file = options.out / f"{label}.json"
-            if not file.is_file():
-                print(f"running {label}", flush=True)
-                ranks = next(
-                    (r["ranks"] for r in results if r["contender"] == "adarl_repaired" and r["seed"] == seed), []
-                )
-                atomic_write_json(file, {"contender": name, "seed": seed, **run_one(name, seed, options, ranks)})
-            results.append(read_json(file))
+    results = play_missing([one_run(options, name, seed) for seed in range(options.seeds) for name in names])
     table = Table()
     for result in results:
         for kind, value in scores(result).items():
@@ -127,8 +119,21 @@ def grid(env_id: str) -> dict[str, tuple[float, ...]]:
     return GRID | LENGTH_GRID.get(env_id.partition("-")[0], {})
 
 
-def run_one(name: str, seed: int, options: Options, ranks: list[int]) -> dict[str, Any]:
-    """Train one contender and evaluate it."""
+def one_run(options: Options, name: str, seed: int) -> Run:
+    """A run's file, and how to get what belongs in it."""
+    folder, label = options.out, f"{options.env_id}-{options.sampler}-{options.steps}"
+    needs = folder / f"{label}-adarl_repaired-seed{seed}.json" if name == "sac_final_rank" else None
+
+    def play() -> dict[str, Any]:
+        ranks = read_json(needs)["ranks"] if needs else []
+        return {"contender": name, "seed": seed, **train_and_evaluate(name, seed, options, ranks)}
+
+    settings = {flag: getattr(options, flag) for flag in SETTINGS}
+    return Run(folder / f"{label}-{name}-seed{seed}.json", play, settings, needs)
+
+
+def train_and_evaluate(name: str, seed: int, options: Options, ranks: list[int]) -> dict[str, Any]:
+    """Train one contender, then play the stock model and the grid."""
     from vlarl.bench.robust_training import play
 
     policy, found = play(name, seed, options, grid(options.env_id), ranks, lambda made: perturbed_score(made, options))

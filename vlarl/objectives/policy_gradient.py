@@ -324,6 +324,7 @@ def explain_not_finite(loss: Tensor, log_probs: Tensor, decisions: Decisions) ->
     Raises:
         NotFiniteError: always.
     """
+    loss, log_probs = loss.detach(), log_probs.detach()
     terms = {
         "log-probability": log_probs,
         "old log-probability": decisions.old_log_probs,

@@ -45,7 +45,7 @@ def test_a_tiny_study_end_to_end(tmp_path, monkeypatch):
         for kind in ("nominal", "perturbed mean", "perturbed CVaR")
     }
     assert (tmp_path / "figure.png").stat().st_size > 1000
-    monkeypatch.setattr(robust, "run_one", lambda *_: pytest.fail("finished runs are not played again"))
+    monkeypatch.setattr(robust, "train_and_evaluate", lambda *_: pytest.fail("finished runs are not played again"))
     robust.run(options)
 
 
