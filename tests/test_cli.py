@@ -200,19 +200,11 @@ def test_a_run_that_never_began_may_be_started_again(tmp_path, capsys):
     assert "absent" in capsys.readouterr().err
 
 
-def test_ctrl_c_leaves_a_run_that_can_be_continued(tmp_path):
+@contextlib.contextmanager
+def training_in(folder):
+    """A training that has done two iterations, and goes on for long."""
     process = subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "vlarl.cli",
-            "train",
-            "toy_grpo",
-            "--out",
-            str(tmp_path / "run"),
-            "--iterations",
-            "3000",
-        ],
+        [sys.executable, "-m", "vlarl.cli", "train", "toy_grpo", "--out", str(folder), "--iterations", "3000"],
         cwd=ROOT,
         stderr=subprocess.PIPE,
         text=True,
@@ -220,14 +212,30 @@ def test_ctrl_c_leaves_a_run_that_can_be_continued(tmp_path):
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stderr is not None
-    for line in process.stderr:
-        if line.startswith("iteration 2/"):
-            process.send_signal(signal.SIGINT)
-            break
-    rest = process.stderr.read()
-    assert process.wait(timeout=60) == 130
+    try:
+        next(line for line in process.stderr if line.startswith("iteration 2/"))
+        yield process
+    finally:
+        process.kill()
+
+
+def test_ctrl_c_leaves_a_run_that_can_be_continued(tmp_path):
+    with training_in(tmp_path / "run") as process:
+        process.send_signal(signal.SIGINT)
+        rest = process.stderr.read()
+        assert process.wait(timeout=60) == 130
     assert "--resume" in rest.replace("\n", "")
     assert "Traceback" not in rest
+
+
+def test_two_processes_do_not_train_in_one_folder(tmp_path, capsys):
+    folder = tmp_path / "run"
+    with training_in(folder):
+        before = (folder / "config.json").read_bytes()
+        assert main(["train", "--resume", str(folder), "--iterations", "4000"]) == 2
+        assert main(["train", "toy_grpo", "--out", str(folder)]) == 2
+        assert capsys.readouterr().err.count(f"another process trains in {folder}: wait") == 2
+        assert (folder / "config.json").read_bytes() == before
 
 
 def test_description_keeps_the_example_under_its_heading():

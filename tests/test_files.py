@@ -18,7 +18,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vlarl.errors import DiskError, UserError
-from vlarl.files import TEMPORARY_PREFIX, atomic_write_bytes, atomic_write_json, atomic_write_text, read_json, to_json
+from vlarl.files import (
+    TEMPORARY_PREFIX,
+    atomic_write_bytes,
+    atomic_write_json,
+    atomic_write_text,
+    read_json,
+    sole_holder,
+    to_json,
+)
 
 
 def run_python(script: str, *arguments: object) -> subprocess.CompletedProcess[str]:
@@ -160,3 +168,35 @@ def test_read_json_says_where(tmp_path):
         read_json(tmp_path / "x.json")
     with pytest.raises(UserError, match="does not exist"):
         read_json(tmp_path / "y.json")
+
+
+def test_a_lock_has_one_holder_and_dies_with_it(tmp_path):
+    lock = tmp_path / "new" / "lock"
+    script = """
+        import os, sys, time
+        from pathlib import Path
+        from vlarl.files import sole_holder
+        with sole_holder(Path(sys.argv[1])) as alone:
+            if os.fork() == 0:  # a simulator of ours that outlives us holds nothing
+                sys.stdin.read()
+                os._exit(0)
+            print(alone, flush=True)
+            time.sleep(300)
+    """
+    words = [sys.executable, "-c", textwrap.dedent(script), str(lock)]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None and holder.stdout.readline() == "True\n"
+        with sole_holder(lock) as alone:
+            assert not alone
+        holder.kill()
+        assert holder.wait() == -signal.SIGKILL
+        with sole_holder(lock) as alone:
+            assert alone
+    with sole_holder(lock) as alone:
+        assert alone
+
+
+def test_a_lock_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DiskError, match="file/lock"), sole_holder(tmp_path / "file" / "lock"):
+        pass

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import json
 import os
 import tempfile
@@ -126,6 +127,30 @@ def read_json(path: str | Path) -> Any:
         raise UserError(f"{path} does not exist") from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not valid JSON: {error}") from error
+
+
+@contextlib.contextmanager
+def sole_holder(lock: Path) -> Iterator[bool]:
+    """Whether no other process holds ``lock``, a file that is made where missing, until the end of the block.
+
+    The system takes the lock back from a process that dies, however it dies; processes that it forked do not have it.
+    On file systems without locks nobody is kept out.
+
+    Raises:
+        DiskError: the file cannot be made.
+    """
+    with writing(lock):
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        alone = True
+        try:
+            fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            alone = error.errno not in (errno.EAGAIN, errno.EACCES)
+        yield alone
+    finally:
+        os.close(handle)
 
 
 def fsync_folder(folder: str | Path) -> None:

@@ -125,13 +125,11 @@ def trained(config: TrainConfig, folder: Path) -> Path:
 
     if not (folder / "report.html").is_file():
         begun = (folder / train.CONFIG_FILE).is_file()
-        if begun:
-            saved = train.load_saved(folder, None)
-            train.prepare_folder(config, saved, train.Options(resume=folder))
-        else:
-            train.prepare_folder(config, None, train.Options(out=folder))
-        if train.train(config, folder, resume=begun):
-            raise KeyboardInterrupt
+        saved = train.load_saved(folder, None) if begun else None
+        options = train.Options(resume=folder) if begun else train.Options(out=folder)
+        with train.run_folder(config, saved, options):
+            if train.train(config, folder, resume=begun):
+                raise KeyboardInterrupt
     return folder
 
 

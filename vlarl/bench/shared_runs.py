@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import fcntl
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from vlarl.errors import UserError
-from vlarl.files import atomic_write_json, read_json
+from vlarl.files import atomic_write_json, read_json, sole_holder
 
 POLL_SECONDS = 5.0
 
@@ -77,26 +75,13 @@ def read(run: Run) -> dict[str, Any]:
 
 def _play(run: Run) -> bool:
     """Whether it was ours to play."""
-    with _claimed(run.file) as ours:
+    claim = run.file.with_name(f"{run.file.name}.running")
+    with sole_holder(claim) as ours:
         if not ours or run.file.is_file():
             return False
         print(f"running {run.file.stem}", flush=True)
-        atomic_write_json(run.file, {"settings": dict(run.settings), **run.play()})
-    return True
-
-
-@contextmanager
-def _claimed(file: Path) -> Iterator[bool]:
-    """Whether nobody else is at it; the system takes the claim back from a process that dies."""
-    claim = file.with_name(f"{file.name}.running")
-    claim.parent.mkdir(parents=True, exist_ok=True)
-    with claim.open("a") as handle:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        try:
-            yield True
+            atomic_write_json(run.file, {"settings": dict(run.settings), **run.play()})
         finally:
             claim.unlink(missing_ok=True)
+    return True

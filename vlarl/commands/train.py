@@ -19,7 +19,8 @@ from __future__ import annotations
 import dataclasses
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 
 CONFIG_FILE = "config.json"
 RUN_FILE = "run.json"
+LOCK_FILE = ".lock"
+"""Held by the process that trains in the folder; empty."""
 
 CHANGEABLE_ON_RESUME = (
     "iterations",
@@ -83,8 +86,9 @@ def main(arguments: Sequence[str]) -> int:
         description=plain_description(__doc__ or ""),
         options=Options(),
     )
-    folder = prepare_folder(config, saved, options)
-    return train(config, folder, resume=saved is not None, named=name if name is not None and is_path(name) else None)
+    named = name if name is not None and is_path(name) else None
+    with run_folder(config, saved, options) as folder:
+        return train(config, folder, resume=saved is not None, named=named)
 
 
 def train(config: TrainConfig, folder: Path, *, resume: bool, named: str | None = None) -> int:
@@ -149,8 +153,26 @@ def load_saved(folder: Path, name: str | None) -> TrainConfig:
     return config
 
 
-def prepare_folder(config: TrainConfig, saved: TrainConfig | None, options: Options) -> Path:
-    """Make the run folder and write ``config.json`` and ``run.json``.
+@contextmanager
+def run_folder(config: TrainConfig, saved: TrainConfig | None, options: Options) -> Iterator[Path]:
+    """The run folder, with ``config.json`` and ``run.json`` written, and no other process training in it.
+
+    Raises:
+        UserError: another process trains there, the folder holds another run, or flags would change what a resumed run
+            already did.
+    """
+    from vlarl.files import sole_holder
+
+    folder = options.resume or options.out or Path("runs") / config.name
+    with sole_holder(folder / LOCK_FILE) as alone:
+        if not alone:
+            raise UserError(f"another process trains in {folder}: wait until it ends, or stop it with Ctrl-C")
+        prepare_folder(folder, config, saved, options)
+        yield folder
+
+
+def prepare_folder(folder: Path, config: TrainConfig, saved: TrainConfig | None, options: Options) -> None:
+    """Write ``config.json`` and ``run.json``.
 
     Raises:
         UserError: the folder holds another run, or flags would change what a resumed run already did.
@@ -160,7 +182,6 @@ def prepare_folder(config: TrainConfig, saved: TrainConfig | None, options: Opti
     from vlarl.flags import changed_fields
     from vlarl.results import result_header
 
-    folder = options.resume or options.out or Path("runs") / config.name
     if saved is not None:
         if options.out is not None and options.out.resolve() != folder.resolve():
             raise UserError("--resume continues a run in its own folder: leave --out away")
@@ -185,7 +206,6 @@ def prepare_folder(config: TrainConfig, saved: TrainConfig | None, options: Opti
     if saved is None:
         head = result_header(shlex.join(["vlarl", *sys.argv[1:]]), {})
         atomic_write_json(folder / RUN_FILE, {key: value for key, value in head.items() if key != "protocol"})
-    return folder
 
 
 def has_begun(folder: Path) -> bool:
