@@ -153,6 +153,19 @@ def sole_holder(lock: Path) -> Iterator[bool]:
         os.close(handle)
 
 
+@contextlib.contextmanager
+def training_alone(folder: Path) -> Iterator[None]:
+    """Keep every other training out of a run folder, by a lock in its empty file ``.lock``.
+
+    Raises:
+        UserError: another process trains there.
+    """
+    with sole_holder(folder / ".lock") as alone:
+        if not alone:
+            raise UserError(f"another process trains in {folder}: wait until it ends, or stop it with Ctrl-C")
+        yield
+
+
 def fsync_folder(folder: str | Path) -> None:
     """Make renames and new names in ``folder`` survive a power cut."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

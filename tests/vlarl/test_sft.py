@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import pytest
 import torch
 
 from vlarl.data.demonstration import DataError, Demonstration
+from vlarl.errors import UserError
 from vlarl.policies.oft_presets import preset
 from vlarl.policies.openvla_oft import OpenVlaOft
 from vlarl.policy import Decoding
@@ -192,3 +195,16 @@ def test_command_trains_and_writes_a_loadable_policy(tmp_path: Path, capsys: pyt
     assert "2 of 2 tasks" in card and "made_up/0" in card
     assert "validation/loss" in (tmp_path / "run" / "metrics.jsonl").read_text()
     assert len(list((tmp_path / "run" / "checkpoints").iterdir())) == 1
+
+
+def test_a_folder_that_another_process_trains_in_is_refused(tmp_path: Path):
+    from vlarl.commands.sft import Options, run
+
+    holder = "import sys, time; from pathlib import Path; from vlarl.files import training_alone\n"
+    holder += "with training_alone(Path(sys.argv[1])): print('held', flush=True); time.sleep(300)"
+    words = [sys.executable, "-c", holder, str(tmp_path / "run")]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stdout.readline() == "held\n"
+        with pytest.raises(UserError, match="another process trains in .*run: wait"):
+            run(Options(demonstrations=(tmp_path / "none",), out=tmp_path / "run"))
+        process.kill()

@@ -66,6 +66,14 @@ class Options:
 
 def run(options: Options) -> int:
     """Load demonstrations, train, write the policy."""
+    from vlarl.files import training_alone
+
+    with training_alone(options.out):
+        return run_alone(options)
+
+
+def run_alone(options: Options) -> int:
+    """The same, with the folder to itself."""
     from vlarl.errors import UserError
     from vlarl.results import result_header, write_result
     from vlarl.sft import SftConfig, SupervisedTrainer

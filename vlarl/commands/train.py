@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 
 CONFIG_FILE = "config.json"
 RUN_FILE = "run.json"
-LOCK_FILE = ".lock"
-"""Held by the process that trains in the folder; empty."""
 
 CHANGEABLE_ON_RESUME = (
     "iterations",
@@ -161,12 +159,10 @@ def run_folder(config: TrainConfig, saved: TrainConfig | None, options: Options)
         UserError: another process trains there, the folder holds another run, or flags would change what a resumed run
             already did.
     """
-    from vlarl.files import sole_holder
+    from vlarl.files import training_alone
 
     folder = options.resume or options.out or Path("runs") / config.name
-    with sole_holder(folder / LOCK_FILE) as alone:
-        if not alone:
-            raise UserError(f"another process trains in {folder}: wait until it ends, or stop it with Ctrl-C")
+    with training_alone(folder):
         prepare_folder(folder, config, saved, options)
         yield folder
 
