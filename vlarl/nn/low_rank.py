@@ -23,7 +23,7 @@ of the thin factors comes first, so a cut costs ``O((out + in) r^2)`` and the pr
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -191,8 +191,9 @@ class RankController:
         layers: what is cut.
         rule: how far.
         reference: what energies are compared with. ``current``: what a layer has now (faithful to the paper);
-            ``initial``: what it had at first (has a fixed point); ``peak``: the most it had at any cut, for layers that
-            begin at zero (has a fixed point too: a cut layer is cut again only after it has grown).
+            ``initial``: what it had at first (has a fixed point, but a layer that has grown since may be left with one
+            direction); ``peak``: the most it had at first or at any cut (has a fixed point too: a cut layer is cut
+            again only after it has grown).
         tolerance: a cut is taken back if the score falls by more than this share of its size.
     """
 
@@ -228,9 +229,13 @@ class RankController:
         """Whether the rule asks for fewer directions anywhere."""
         return any(rank < layer.rank for rank, layer in zip(self.wanted(), self.layers, strict=True))
 
-    def cut(self) -> bool:
-        """Cut every layer to what the rule asks for; whether anything changed (optimisers must then be made anew)."""
-        before, after = [layer.rank for layer in self.layers], self.wanted()
+    def cut(self, ranks: Sequence[int] | None = None) -> bool:
+        """Cut every layer; whether anything changed (optimisers must then be made anew).
+
+        Args:
+            ranks: of the layers from now on, none more than it has; None: what the rule asks for.
+        """
+        before, after = [layer.rank for layer in self.layers], list(self.wanted() if ranks is None else ranks)
         self._saved = [(first.clone(), second.clone()) for first, second in (part.factors() for part in self.layers)]
         for layer, rank in zip(self.layers, after, strict=True):
             if rank < layer.rank:
@@ -250,6 +255,27 @@ class RankController:
         if after != before:
             self.history.append({"before": before, "after": after, "reverted": False})
         return after != before
+
+    def cut_as_far_as(self, before: float, score: Callable[[], float], attempts: int) -> bool:
+        """Cut to what the rule asks for, or half as far where the score does not allow it, or half of that, ...
+
+        Args:
+            before: the score now.
+            score: measures it again.
+            attempts: cuts to try.
+
+        Returns:
+            Whether anything changed, a cut that was taken back included.
+        """
+        ranks, tried = self.wanted(), False
+        for _ in range(attempts):
+            if not self.cut(ranks):
+                break
+            tried = True
+            if not self.revert_if_worse(before, score()):
+                break
+            ranks = [(layer.rank + rank + 1) // 2 for layer, rank in zip(self.layers, ranks, strict=True)]
+        return tried
 
     def revert_if_worse(self, before: float, after: float) -> bool:
         """Take the last cut back if the score fell by more than the tolerance; returns whether it was."""

@@ -8,10 +8,12 @@ and then a cosine until the next event, actor and critics all cut and carried on
     eq. 14 with beta .98 on the present singular values, as the paper runs it. It has no fixed point: every event
     removes at least one direction. lambda is not used, the ball is a sinusoid over body lengths, nothing is taken back.
 ``adarl_repaired``
-    the least energy against the *initial* total (which has a fixed point), and a cut that lowers the score on perturbed
-    models by more than ``tolerance`` is taken back. The score comes from whoever drives the training
-    (``vlarl bench robust`` evaluates nominal and perturbed models); without one nothing is taken back. With ``regrow``
-    a policy whose score stalls at its fixed point gets directions back.
+    the least energy against the most that there ever was (which has a fixed point), and a cut that lowers the score on
+    perturbed models by more than ``tolerance`` is taken back and tried again half as far. The score comes from whoever
+    drives the training (``vlarl bench robust`` evaluates nominal and perturbed models); without one nothing is taken
+    back. With ``regrow`` a policy whose score stalls at its fixed point gets directions back. Energies are not compared
+    with the *initial* total: on Hopper-v5 weights had grown so much after 60,000 updates that the first direction alone
+    had more than that.
 
 Deviations in both: only weights between two hidden layers are factored, the input's and the output's are thin already;
 an event at which nothing is cut restarts the learning rate's schedule too.
@@ -44,14 +46,16 @@ class AdaRlConfig(SacConfig):
     rank: int = 0
     """Rank of the critics' factors at the start; 0: full. The policy's is its own (``FactoredMlp``)."""
     rule: RankRule = field(default_factory=RankRule)
-    reference: Literal["initial", "current"] = "initial"
-    """What energies are compared with: the layer's first, or its present singular values."""
+    reference: Literal["initial", "current", "peak"] = "peak"
+    """What energies are compared with (``RankController``)."""
     every: int = 100_000
     """Updates between cuts; 0: the rank stays (the fixed-rank baseline)."""
     warmup: int = 2_000
     """Updates over which the learning rate rises after a cut."""
     tolerance: float = 0.05
     """A cut is taken back if the score falls by more than this share."""
+    attempts: int = 1
+    """Cuts to try at an event, each half as far as the one before it that was taken back."""
     regrow: int = 0
     """Directions that every layer gets back at an event where nothing is cut and the score has not risen by more than
     ``tolerance`` since the event before; 0: ranks never grow. Needs a score."""
@@ -68,7 +72,9 @@ def adarl_faithful(**changes: Any) -> AdaRlConfig:
 
 def adarl_repaired(**changes: Any) -> AdaRlConfig:
     """A rule with a fixed point, and cuts that are taken back where they hurt."""
-    return AdaRlConfig(rule=RankRule(name="min_energy", beta=0.9), reference="initial", tolerance=0.05, **changes)
+    return AdaRlConfig(
+        rule=RankRule(name="min_energy", beta=0.9), reference="peak", tolerance=0.05, attempts=4, **changes
+    )
 
 
 class AdaRlLearner(SacLearner):
@@ -134,15 +140,18 @@ class AdaRlLearner(SacLearner):
         before = self.evaluate() if self.evaluate else None
         self.last_cut = self.num_updates
         earlier, self.last_score = self.last_score, before
-        if not self.controller.cut():
-            if before is None or earlier is None or before > earlier + self.config.tolerance * abs(earlier):
-                return
-            if self.controller.grow(self.config.regrow):
-                self._begin_anew()
-            return
-        if before is not None and self.evaluate is not None:
-            self.controller.revert_if_worse(before, self.evaluate())
-        self._begin_anew()
+        if before is None or self.evaluate is None:
+            cut = self.controller.cut()
+        else:
+            cut = self.controller.cut_as_far_as(before, self.evaluate, self.config.attempts)
+        if cut or (self._stalls(before, earlier) and self.controller.grow(self.config.regrow)):
+            self._begin_anew()
+
+    def _stalls(self, score: float | None, earlier: float | None) -> bool:
+        """Whether the score has hardly risen since the event before."""
+        if score is None or earlier is None:
+            return False
+        return score <= earlier + self.config.tolerance * abs(earlier)
 
     def _begin_anew(self) -> None:
         """Targets and optimisers for weights of other shapes."""

@@ -65,6 +65,30 @@ def test_a_cut_that_hurts_is_taken_back():
         assert torch.equal(value, before[name])
 
 
+def test_a_cut_that_hurts_is_tried_again_half_as_far():
+    policy, learner = small(tolerance=0.1, attempts=3)
+    scores = iter([100.0, 50.0, 80.0, 95.0])
+    learner.evaluate = lambda: next(scores)
+    wanted = learner.controller.wanted()
+    learner.cut()
+    halfway = [(16 + rank + 1) // 2 for rank in wanted]
+    assert learner.ranks == [(16 + rank + 1) // 2 for rank in halfway]
+    assert [event["reverted"] for event in learner.controller.history] == [True, True, False]
+    learner.remember(rollouts(policy))
+    learner.step(np.random.default_rng(0))  # targets and optimisers fit the shapes
+
+
+def test_weights_that_grew_are_not_cut_to_one_direction():
+    policy, repaired = small(adarl_repaired(**SMALL, every=4))
+    with torch.no_grad():
+        for layer in repaired.controller.layers:
+            layer.first.mul_(10.0)
+    repaired.cut()
+    sigma = torch.linalg.svdvals((policy.body[2].first @ policy.body[2].second).detach())
+    assert 8 < repaired.ranks[0] < 16  # the same as before they grew: what counts is the shape of the spectrum
+    assert float(sigma.sum()) == pytest.approx(0.9 * repaired.controller.totals[0], rel=0.1)
+
+
 def test_a_policy_that_stalls_at_its_fixed_point_gets_directions_back():
     def ranks_after(scores: list[float], **changes) -> list[int]:
         policy, learner = small(every=4, **changes)
