@@ -6,8 +6,9 @@ Example::
     vlarl bench robust --contenders sac,adarl_repaired --seeds 1 --steps 20000 --out runs/bench_robust_try
 
 Contenders, all with two layers of 64: 'sac' (plain weights), 'adarl_faithful' and 'adarl_repaired' (see
-vlarl/objectives/adarl.py), 'sac_full_rank' and 'sac_final_rank' (factors fixed at full rank, or at the ranks that
-adarl_repaired ended with, same seed), 'parseval' (SAC with near-orthogonal hidden layers), and with PPO, as published,
+vlarl/objectives/adarl.py), 'sac_restarts' (AdaRL's factors and learning rates, at full rank throughout),
+'sac_full_rank' and 'sac_final_rank' (factors fixed at full rank, or at the ranks that adarl_repaired ended with, same
+seed; a constant learning rate), 'parseval' (SAC with near-orthogonal hidden layers), and with PPO, as published,
 'rnac_ds' and 'rnac_ipm' (RNAC's two uncertainty sets, see vlarl/bench/robust_training.py) beside 'ppo'. All train under
 the same sampled models: the paper's sinusoid, or 'uniform' in the grid's ranges, shrunk so that no model is farther
 than --distance from the stock one. How far the sampled models really are is in each result ('distance').
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 CONTENDERS = (
     "sac",
     "sac_full_rank",
+    "sac_restarts",
     "adarl_repaired",
     "adarl_faithful",
     "sac_final_rank",
@@ -67,7 +69,7 @@ class Options:
     """Flags of ``vlarl bench robust``."""
 
     env_id: str = "Hopper-v5"
-    contenders: str = "sac,adarl_repaired,adarl_faithful,sac_final_rank,parseval"
+    contenders: str = "sac,sac_restarts,adarl_repaired,adarl_faithful,sac_final_rank,parseval"
     """With commas between; adarl_repaired must come before sac_final_rank."""
     steps: int = 300_000
     """Control steps per run, and updates."""

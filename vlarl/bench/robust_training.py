@@ -27,6 +27,7 @@ from vlarl.collector import Collector, add_final_inputs
 from vlarl.env_protocol import EpisodeSpec, Float32Array, Observation, StepResult
 from vlarl.learner import AnyLearner, LearnerConfig, make_learner
 from vlarl.local_slots import LocalSlots
+from vlarl.nn.low_rank import RankRule
 from vlarl.objectives.adarl import AdaRlConfig, adarl_faithful, adarl_repaired
 from vlarl.objectives.sac import SacConfig
 from vlarl.policies.mlp import FactoredMlp, MlpPolicy, SquashedMlp
@@ -138,6 +139,9 @@ def make(name: str, env: Any, seed: int, options: Options, ranks: list[int]) -> 
     elif name == "sac_full_rank":
         policy = FactoredMlp.for_env(env, seed=seed)
         objective = AdaRlConfig(**common, every=0)
+    elif name == "sac_restarts":
+        policy = FactoredMlp.for_env(env, seed=seed)
+        objective = adarl_repaired(**common, every=options.every, rule=RankRule(minimum=64))
     elif name == "sac_final_rank":
         policy = FactoredMlp.for_env(env, seed=seed, rank=ranks[0])
         objective = AdaRlConfig(**common, every=0, rank=max(ranks[1:]))

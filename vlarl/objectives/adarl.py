@@ -72,9 +72,8 @@ def adarl_faithful(**changes: Any) -> AdaRlConfig:
 
 def adarl_repaired(**changes: Any) -> AdaRlConfig:
     """A rule with a fixed point, and cuts that are taken back where they hurt."""
-    return AdaRlConfig(
-        rule=RankRule(name="min_energy", beta=0.9), reference="peak", tolerance=0.05, attempts=4, **changes
-    )
+    repaired: dict[str, Any] = {"rule": RankRule(name="min_energy", beta=0.9), "reference": "peak", "attempts": 4}
+    return AdaRlConfig(**repaired | changes)
 
 
 class AdaRlLearner(SacLearner):

@@ -21,7 +21,7 @@ def test_scores_of_a_grid():
 def test_a_tiny_study_end_to_end(tmp_path, monkeypatch):
     monkeypatch.setattr(robust, "grid", lambda env_id: {"mass": (0.5, 2.0), "delay": (1.0,)})
     options = robust.Options(
-        contenders="adarl_repaired,sac_final_rank,parseval",
+        contenders="adarl_repaired,sac_final_rank,parseval,sac_restarts",
         steps=120,
         seeds=1,
         every=30,
@@ -33,15 +33,16 @@ def test_a_tiny_study_end_to_end(tmp_path, monkeypatch):
     )
     robust.run(options)
     content = json.loads((tmp_path / "all.json").read_text())
-    adaptive, fixed, parseval = content["runs"]
+    adaptive, fixed, parseval, restarts = content["runs"]
     assert adaptive["ranks"] and adaptive["cuts"] and adaptive["steps"] >= 120
     assert fixed["ranks"][0] == adaptive["ranks"][0] and parseval["ranks"] == []
+    assert restarts["ranks"] == [64, 64, 64] and len(restarts["cuts"]) == len(adaptive["cuts"])
     for result in content["runs"]:
         assert set(result["grid"]) == {"mass", "delay"}
         assert np.isfinite([value for values in result["grid"].values() for v in values.values() for value in v]).all()
     assert set(content["intervals"]) == {
         f"{name} {kind}"
-        for name in ("adarl_repaired", "sac_final_rank", "parseval")
+        for name in ("adarl_repaired", "sac_final_rank", "parseval", "sac_restarts")
         for kind in ("nominal", "perturbed mean", "perturbed CVaR")
     }
     assert (tmp_path / "figure.png").stat().st_size > 1000
