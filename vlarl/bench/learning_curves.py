@@ -33,6 +33,12 @@ def binned(curve: Curve, last: float) -> NDArray[np.float64]:
     return np.interp(np.arange(BINS), filled, means)
 
 
+def thinned(curve: Curve, points: int = 200) -> list[list[float]]:
+    """At most so many points, each the mean return of consecutive ones at the control steps of the last of them."""
+    groups = np.array_split(np.asarray(curve, dtype=np.float64), min(points, len(curve)) or 1)
+    return [[int(group[-1, 0]), float(group[:, 1].mean())] for group in groups if len(group)]
+
+
 def draw_curves(axes: Axes, curves: Mapping[str, Sequence[Curve]]) -> None:
     """One line per contender, the mean over its seeds, in a band from its worst to its best seed.
 

@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from vlarl.bench.learning_curves import draw_panels, thinned
 from vlarl.bench.measure import Table, print_rows
 from vlarl.bench.shared_runs import Run, play_missing
 from vlarl.errors import UserError
@@ -83,8 +84,6 @@ def run(options: Options) -> int:
         content = {"rows": table.rows(), "ratios": factors, "intervals": intervals(results), "runs": results}
         write_result(options.json, result_header(words, protocol) | content)
     if options.figure is not None:
-        from vlarl.bench.learning_curves import draw_panels
-
         draw_panels(options.figure, learning_curves(results))
     return 0
 
@@ -100,7 +99,8 @@ def one_run(options: Options, seed: int, env_id: str, contender: str) -> Run:
         else:
             players = {"vlarl": play_ours, "sb3": play_sb3}
             played = players[contender](options.algorithm, env_id, seed, options.steps)
-        return {"env": env_id, "contender": contender, "seed": seed, **played}
+        curve = thinned(played.pop("curve"))
+        return {"env": env_id, "contender": contender, "seed": seed, **played, "curve": curve}
 
     name = f"{options.algorithm}-{env_id}-{options.steps}-{contender}-seed{seed}"
     return Run(options.out / f"{name}.json", play, {"threads": options.threads})

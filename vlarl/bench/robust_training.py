@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from envs.mujoco_dynamics import DynamicsConfig, DynamicsSlot, Range, calibrate_radius, realised_distances
+from vlarl.bench.learning_curves import thinned
 from vlarl.collector import Collector, add_final_inputs
 from vlarl.env_protocol import EpisodeSpec, Float32Array, Observation, StepResult
 from vlarl.learner import AnyLearner, LearnerConfig, make_learner
@@ -103,7 +104,7 @@ def play(
         "distance": {"mean": float(np.mean(distances)), "max": max(distances), "models": len(distances)},
         "steps": played,
         "seconds": time.perf_counter() - started,
-        "curve": curve[:: max(1, len(curve) // 500)],
+        "curve": thinned(curve),
         "ranks": list(getattr(learner, "ranks", None) or []),
         "cuts": list(learner.controller.history) if hasattr(learner, "controller") else [],
     }

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from vlarl.bench.learning_curves import BINS, binned, draw_panels
+from vlarl.bench.learning_curves import BINS, binned, draw_panels, thinned
 
 
 def test_a_bin_is_the_mean_of_what_ended_in_it():
@@ -15,6 +15,13 @@ def test_a_bin_is_the_mean_of_what_ended_in_it():
 
 def test_a_run_that_ended_early_keeps_its_last_mean():
     assert binned([[10, 3.0]], last=1000).tolist() == [3.0] * BINS
+
+
+def test_a_thinned_curve_has_the_means_of_neighbours():
+    curve = [[10, 1.0], [20, 3.0], [30, 5.0], [40, 7.0], [50, 6.0]]
+    assert thinned(curve, points=2) == [[30, 3.0], [50, 6.5]]
+    assert thinned(curve) == curve
+    assert thinned([]) == []
 
 
 def test_a_panel_per_title(tmp_path):
