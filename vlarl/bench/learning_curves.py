@@ -19,7 +19,9 @@ Curve = Sequence[Sequence[float]]
 
 
 def binned(curve: Curve, last: float) -> NDArray[np.float64]:
-    """Mean return in each of ``BINS`` equal parts of ``last`` control steps; where none ended, between its neighbours.
+    """Mean return in each of ``BINS`` equal parts of ``last`` control steps; between neighbours where no episode ended.
+
+    Nothing (NaN) before the first and after the last.
 
     Args:
         curve: of one run.
@@ -30,7 +32,7 @@ def binned(curve: Curve, last: float) -> NDArray[np.float64]:
     counts = np.bincount(places, minlength=BINS)
     filled = np.flatnonzero(counts)
     means = np.bincount(places, returns, minlength=BINS)[filled] / counts[filled]
-    return np.interp(np.arange(BINS), filled, means)
+    return np.interp(np.arange(BINS), filled, means, left=np.nan, right=np.nan)
 
 
 def thinned(curve: Curve, points: int = 200) -> list[list[float]]:
@@ -47,12 +49,12 @@ def draw_curves(axes: Axes, curves: Mapping[str, Sequence[Curve]]) -> None:
         curves: contender -> a curve per seed.
     """
     last = max(curve[-1][0] for runs in curves.values() for curve in runs)
-    centres = (np.arange(BINS) + 0.5) * last / BINS
+    thousands = (np.arange(BINS) + 0.5) * last / BINS / 1000.0
     for contender, runs in curves.items():
         rows = np.stack([binned(curve, last) for curve in runs])
-        (line,) = axes.plot(centres, rows.mean(0), label=contender)
-        axes.fill_between(centres, rows.min(0), rows.max(0), color=line.get_color(), alpha=0.15, linewidth=0)
-    axes.set_xlabel("control steps")
+        (line,) = axes.plot(thousands, rows.mean(0), label=contender)
+        axes.fill_between(thousands, rows.min(0), rows.max(0), color=line.get_color(), alpha=0.15, linewidth=0)
+    axes.set_xlabel("thousand control steps")
 
 
 def draw_panels(file: Path, panels: Mapping[str, Mapping[str, Sequence[Curve]]]) -> None:

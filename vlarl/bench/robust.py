@@ -23,6 +23,7 @@ Needs: pip install 'vlarl[mujoco]'
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -215,16 +216,21 @@ def draw(file: Path, results: list[dict[str, Any]]) -> None:
     for result in results:
         runs.setdefault(result["contender"], []).append(result)
     names = list(results[0]["grid"])
-    figure = Figure(figsize=(3.2 * (1 + len(names)), 3.0), layout="tight")
-    axes = figure.subplots(1, 1 + len(names), sharey=True, squeeze=False)[0]
+    columns = math.ceil((1 + len(names)) ** 0.5)
+    rows = math.ceil((1 + len(names)) / columns)
+    figure = Figure(figsize=(3.6 * columns, 2.8 * rows), layout="tight")
+    axes = figure.subplots(rows, columns, sharey=True, squeeze=False).ravel()
+    for unused in axes[1 + len(names) :]:
+        unused.set_axis_off()
     draw_curves(axes[0], {contender: [run["curve"] for run in mine] for contender, mine in runs.items()})
-    for axis, name in zip(axes[1:], names, strict=True):
+    for axis, name in zip(axes[1:], names, strict=False):
         for contender, mine in runs.items():
             places = sorted(mine[0]["grid"][name], key=float)
             heights = [float(np.mean([np.mean(run["grid"][name][place]) for run in mine])) for place in places]
             axis.plot([float(place) for place in places], heights, marker="o", label=contender)
         axis.set_xlabel(name)
-    axes[0].set_ylabel("return")
-    axes[-1].legend(fontsize=7)
+    for axis in axes[::columns]:
+        axis.set_ylabel("return")
+    axes[0].legend(fontsize=7)
     file.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(file, dpi=150)

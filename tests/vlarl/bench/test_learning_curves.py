@@ -13,8 +13,10 @@ def test_a_bin_is_the_mean_of_what_ended_in_it():
     np.testing.assert_allclose(np.diff(found), -8.0 / (BINS - 1))  # between them a straight line
 
 
-def test_a_run_that_ended_early_keeps_its_last_mean():
-    assert binned([[10, 3.0]], last=1000).tolist() == [3.0] * BINS
+def test_nothing_is_drawn_where_nothing_was_played():
+    found = binned([[300, 3.0], [500, 5.0]], last=1000)
+    assert np.flatnonzero(np.isfinite(found)).tolist() == list(range(12, 21))
+    assert found[12] == 3.0 and found[20] == 5.0
 
 
 def test_a_thinned_curve_has_the_means_of_neighbours():
