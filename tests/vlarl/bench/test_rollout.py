@@ -69,7 +69,7 @@ def test_a_small_run_writes_rows_that_add_up(tmp_path):
     assert sum(spent) == pytest.approx(rows["fast cpu"]["value"], rel=0.5)  # medians of two repeats
     split = rows["fast cpu physics"]["value"] + rows["fast cpu controller"]["value"]
     assert split == pytest.approx(rows["fast cpu simulate"]["value"], rel=0.3)
-    assert rows["fast cpu physics"]["value"] > rows["fast cpu controller"]["value"] > 0
+    assert rows["fast cpu physics"]["value"] > 0  # the controller's is a difference: below 0 on a busy machine
     assert result["protocol"]["fast"]["render_profile"] == "fast" and result["protocol"]["chunk"] == 8
     assert result["ratios"] == {}
 
