@@ -81,7 +81,7 @@ def print_rows(title: str, rows: Sequence[Mapping[str, float | int | str]], fact
         figures = [_figure(float(row[key])) for key in ("median", "min", "max")]
         shown.add_row(str(row["name"]), *figures, str(row["unit"]))
     for name, value in factors.items():
-        shown.add_row(name, f"{value:.1f}x", "", "", "of medians")
+        shown.add_row(name, f"{_figure(value)}x", "", "", "ratio")
     Console(highlight=False).print(shown)
 
 
