@@ -1,7 +1,6 @@
-"""Small networks of dense layers, run forwards and backwards by hand.
+"""Small networks of dense layers without ``nn.Module`` around them, which costs more than their arithmetic.
 
-With two layers of 64 units the arithmetic of a pass is less work than what autograd and ``nn.Module`` do around it.
-Off-policy learners make one update per control step, so that is most of their time.
+One row goes through them here; many rows, and the way back, in ``vlarl/nn/dense_passes.py``.
 """
 
 from __future__ import annotations
@@ -10,13 +9,13 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from vlarl.nn.low_rank import FactoredLinear
 
 Activation = Literal["none", "relu", "tanh"]
+ACTIVATIONS: tuple[Activation, ...] = ("none", "relu", "tanh")
 
 
 @dataclass(frozen=True)
@@ -66,48 +65,6 @@ class DenseNetwork:
             self.layers[-1] = replace(self.layers[-1], activation=activation)
         else:
             raise TypeError(f"a dense network of linear layers, ReLU and tanh has no place for {part}")
-
-    @torch.no_grad()
-    def forward(self, values: Tensor) -> list[Tensor]:
-        """The inputs ``[N, in]`` and what every layer makes of them, the outputs last."""
-        kept = [values]
-        for layer in self.layers:
-            bias, weight = layer.bias, layer.weight.t()
-            values = torch.mm(values, weight) if bias is None else torch.addmm(bias, values, weight)
-            if layer.activation == "relu":
-                values = values.relu_()
-            elif layer.activation == "tanh":
-                values = values.tanh_()
-            kept.append(values)
-        return kept
-
-    @torch.no_grad()
-    def backward(self, kept: list[Tensor], gradient: Tensor, *, weights: bool = True) -> Tensor:
-        """The chain rule.
-
-        Args:
-            kept: what ``forward`` gave.
-            gradient: of the outputs ``[N, out]``.
-            weights: write the gradients of all parameters into their ``grad``, which must be there; otherwise leave
-                them alone.
-
-        Returns:
-            The gradient of the inputs ``[N, in]``; with ``weights``, that of the first layer's outputs.
-        """
-        for index in reversed(range(len(self.layers))):
-            layer, result = self.layers[index], kept[index + 1]
-            if layer.activation == "relu":
-                gradient = torch.ops.aten.threshold_backward(gradient, result, 0)
-            elif layer.activation == "tanh":
-                gradient = torch.ops.aten.tanh_backward(gradient, result)
-            if weights:
-                torch.mm(gradient.t(), kept[index], out=layer.weight.grad)
-                bias = layer.bias
-                if bias is not None:
-                    torch.sum(gradient, 0, out=bias.grad)
-            if index or not weights:
-                gradient = torch.mm(gradient, layer.weight)
-        return gradient
 
     def row(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
         """Outputs ``[out]`` for one row of inputs ``[in]``, by numpy, whose calls cost least."""

@@ -28,7 +28,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from vlarl.errors import ConfigError
 from vlarl.nn.low_rank import FactoredLinear, RankController, RankRule, warmup_cosine
@@ -117,7 +117,7 @@ class AdaRlLearner(SacLearner):
         """Of the policy's layers, then of the critics'."""
         return [layer.rank for layer in self.controller.layers]
 
-    def step(self, generator: np.random.Generator) -> dict[str, Tensor]:
+    def step(self, generator: np.random.Generator) -> dict[str, float]:
         """One update, and a cut when it is due."""
         config = self.config
         if config.every:
@@ -128,10 +128,10 @@ class AdaRlLearner(SacLearner):
             if self.last_cut:
                 factor = warmup_cosine(since, config.warmup, config.every)
                 for optimizer in self.optimizers.values():
-                    optimizer.param_groups[0]["lr"] = self.learning_rate * factor
+                    optimizer.learning_rate = self.learning_rate * factor
         losses = super().step(generator)
         for name, rank in zip(("policy", "critic"), (self.ranks[0], self.ranks[-1]), strict=True):
-            losses[f"rank/{name}"] = torch.tensor(float(rank))
+            losses[f"rank/{name}"] = float(rank)
         return losses
 
     def cut(self) -> None:

@@ -53,8 +53,8 @@ class ReplayBuffer:
 
     def sample(self, generator: np.random.Generator, number: int) -> dict[str, Tensor]:
         """Transitions drawn with replacement."""
-        rows = torch.from_numpy(generator.integers(0, self.size, number))
-        return {name: column[rows] for name, column in self.columns.items()}
+        rows = generator.integers(0, self.size, number)
+        return {name: torch.from_numpy(column.numpy().take(rows, axis=0)) for name, column in self.columns.items()}
 
     def _append(self, values: dict[str, Tensor]) -> None:
         number = len(values["reward"])

@@ -23,13 +23,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from vlarl.errors import ConfigError, NotFiniteError
-from vlarl.nn.flat import flatten
+from vlarl.extras import missing_extra
 from vlarl.nn.twin_critic import TwinCritic
 from vlarl.objectives.replay_buffer import ReplayBuffer
-from vlarl.objectives.sac_gradients import make_gradients
 from vlarl.policy import TorchPolicy
 from vlarl.seeding import stream
 from vlarl.types import RolloutBatch
@@ -109,7 +108,7 @@ class SacLearner:
         inputs = policy.config.state_size + self.action_size
         self.critic = self.make_critic(inputs, generator)
         self.target = copy.deepcopy(self.critic).requires_grad_(False)
-        self.log_alpha = torch.tensor(float(np.log(config.alpha)), requires_grad=True)
+        self.log_alpha = nn.Parameter(torch.tensor(float(np.log(config.alpha))))
         self.use_parameters()
         self.num_updates = 0
         self.num_steps = 0
@@ -121,13 +120,18 @@ class SacLearner:
 
     def use_parameters(self) -> None:
         """Fresh Adam states for the parameters that there are now (some are new ones after a cut)."""
-        self.gradients = make_gradients(self.policy, self.critic, self.target)
+        try:
+            from vlarl.nn.flat import FlatAdam, flatten
+            from vlarl.objectives.sac_gradients import make_gradients
+        except ModuleNotFoundError as error:
+            raise missing_extra(error.name or "numba", "SAC", "mujoco") from error
         self.flat_critic = flatten(list(self.critic.parameters()))
-        self.flat_target = flatten(list(self.target.parameters()))
-        flat_policy = flatten(self.policy.trainable_parameters())
+        self.flat_target = flatten(list(self.target.parameters())).detach()
+        flat_policy = flatten([*self.policy.trainable_parameters(), self.log_alpha])
+        self.gradients = make_gradients(self.policy, self.critic, self.target)
         self.optimizers = {
-            "critic": torch.optim.Adam([self.flat_critic], lr=self.learning_rate, fused=True),
-            "policy": torch.optim.Adam([flat_policy, self.log_alpha], lr=self.learning_rate, fused=True),
+            "critic": FlatAdam(self.flat_critic, self.learning_rate),
+            "policy": FlatAdam(flat_policy, self.learning_rate),
         }
 
     @contextmanager
@@ -139,14 +143,14 @@ class SacLearner:
         """Put an iteration's transitions into the buffer, then update once per control step."""
         started = time.perf_counter()
         self.remember(batch)
-        totals: dict[str, Tensor] = {}
+        totals: dict[str, float] = {}
         generator = stream("replay", seed, iteration)
         count = int(self.debt) if self.num_steps >= self.config.learning_starts else 0
         self.debt = self.debt - count if count else min(self.debt, 1.0)
         for _ in range(count):
             for name, value in self.step(generator).items():
-                totals[name] = totals.get(name, torch.zeros(())) + value
-        metrics = {name: float(value) / max(count, 1) for name, value in totals.items()}
+                totals[name] = totals.get(name, 0.0) + value
+        metrics = {name: value / max(count, 1) for name, value in totals.items()}
         for name, value in metrics.items():
             if not np.isfinite(value):
                 raise NotFiniteError(
@@ -165,35 +169,34 @@ class SacLearner:
         self.num_steps += int(batch.token_mask[..., 0].sum())
         self.debt += added * self.config.updates_per_step
 
-    def step(self, generator: np.random.Generator) -> dict[str, Tensor]:
+    def step(self, generator: np.random.Generator) -> dict[str, float]:
         """One update of critics, policy, entropy weight and targets; returns losses."""
         config, number = self.config, self.config.batch_size
         data = self.buffer.sample(generator, number)
         noise = torch.from_numpy(generator.standard_normal((2, number, self.action_size), dtype=np.float32))
-        alpha = self.log_alpha.detach().exp()
-        wanted = data["reward"] + data["discount"] * self.gradients.future(data["next_state"], noise[0], alpha)
-        critic_loss, values = self.gradients.critic(data["state"], data["action"], wanted)
-        self._apply("critic", self.critic.parameters())
+        alpha = self.log_alpha.detach().exp().item()
+        wanted = self.gradients.targets(data, noise[0], alpha)
+        critic_loss, value = self.gradients.critic(data["state"], data["action"], wanted)
+        self._apply("critic", self.critic)
         policy_loss, log_prob = self.gradients.policy(data["state"], noise[1], alpha)
-        entropy = -log_prob.mean()
-        self.log_alpha.grad = entropy - self.target_entropy
-        self._apply("policy", self.policy.trainable_parameters())
-        with torch.no_grad():
-            self.flat_target.lerp_(self.flat_critic, config.tau)
+        assert self.log_alpha.grad is not None
+        self.log_alpha.grad.fill_(-log_prob - self.target_entropy)
+        self._apply("policy", self.policy)
+        self.flat_target.lerp_(self.flat_critic.detach(), config.tau)
         self.num_updates += 1
         self.policy.version = self.num_updates
         return {
             "critic_loss": critic_loss,
             "policy_loss": policy_loss,
-            "entropy": entropy,
+            "entropy": -log_prob,
             "alpha": alpha,
-            "value": values.mean(),
+            "value": value,
         }
 
-    def _apply(self, name: str, parameters: Iterable[nn.Parameter]) -> None:
+    def _apply(self, name: str, module: nn.Module) -> None:
         """One step of an optimiser along the gradients that are set, and along Parseval's."""
         if self.config.parseval:
-            add_parseval_gradients(parameters, self.config.parseval)
+            add_parseval_gradients(module.parameters(), self.config.parseval)
         self.optimizers[name].step()
 
     def state_dict(self) -> dict[str, Any]:

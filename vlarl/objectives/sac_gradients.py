@@ -6,32 +6,38 @@ takes a fraction of the time.
 
 from __future__ import annotations
 
-import math
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from vlarl.nn.dense import DenseNetwork
+from vlarl.nn.dense_passes import DensePasses
 from vlarl.nn.twin_critic import TwinCritic
-from vlarl.policies.distributions import LOG_STD_RANGE, SquashedGaussian
+from vlarl.objectives import sac_kernels
+from vlarl.policies.distributions import SquashedGaussian
 from vlarl.policies.mlp import MlpPolicy
 
 
 class SacGradients(Protocol):
     """What ``SacLearner.step`` needs."""
 
-    def future(self, state: Tensor, noise: Tensor, alpha: Tensor) -> Tensor:
-        """``min_i Q'_i(s, a) - alpha log pi(a|s)`` of the action ``[N]`` drawn with ``noise``."""
+    def targets(self, data: dict[str, Tensor], noise: Tensor, alpha: float) -> Tensor:
+        """``y [N]``, with the next action drawn with ``noise``.
+
+        Args:
+            data: ``next_state``, ``reward`` and ``discount`` of transitions.
+            noise: standard normal ``[N, A]``.
+            alpha: entropy weight.
+        """
         ...
 
-    def critic(self, state: Tensor, action: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
-        """Set the critics' gradients; returns ``L_Q`` and the values ``[2, N]``."""
+    def critic(self, state: Tensor, action: Tensor, wanted: Tensor) -> tuple[float, float]:
+        """Set the critics' gradients; returns ``L_Q`` and the mean of both critics' values."""
         ...
 
-    def policy(self, state: Tensor, noise: Tensor, alpha: Tensor) -> tuple[Tensor, Tensor]:
-        """Set the policy's gradients; returns ``L_pi`` and ``log pi(a|s) [N]``."""
+    def policy(self, state: Tensor, noise: Tensor, alpha: float) -> tuple[float, float]:
+        """Set the policy's gradients; returns ``L_pi`` and the mean of ``log pi(a|s)``."""
         ...
 
 
@@ -60,24 +66,25 @@ class AutogradGradients:
         self._policy, self._critic, self._target = policy, critic, target
 
     @torch.no_grad()
-    def future(self, state: Tensor, noise: Tensor, alpha: Tensor) -> Tensor:
+    def targets(self, data: dict[str, Tensor], noise: Tensor, alpha: float) -> Tensor:
         """See ``SacGradients``."""
-        action, log_prob = self._policy.draw(state, noise)
-        return self._target(state, action).amin(0) - alpha * log_prob
+        action, log_prob = self._policy.draw(data["next_state"], noise)
+        future = self._target(data["next_state"], action).amin(0) - alpha * log_prob
+        return data["reward"] + data["discount"] * future
 
-    def critic(self, state: Tensor, action: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
+    def critic(self, state: Tensor, action: Tensor, wanted: Tensor) -> tuple[float, float]:
         """See ``SacGradients``."""
         values = self._critic(state, action)
         loss = 0.5 * ((values - wanted) ** 2).mean(1).sum()
         _differentiate(loss, list(self._critic.parameters()))
-        return loss.detach(), values.detach()
+        return loss.item(), values.mean().item()
 
-    def policy(self, state: Tensor, noise: Tensor, alpha: Tensor) -> tuple[Tensor, Tensor]:
+    def policy(self, state: Tensor, noise: Tensor, alpha: float) -> tuple[float, float]:
         """See ``SacGradients``."""
         action, log_prob = self._policy.draw(state, noise)
         loss = (alpha * log_prob - self._critic(state, action).amin(0)).mean()
         _differentiate(loss, self._policy.trainable_parameters())
-        return loss.detach(), log_prob.detach()
+        return loss.item(), log_prob.mean().item()
 
 
 def _differentiate(loss: Tensor, parameters: list[nn.Parameter]) -> None:
@@ -87,74 +94,55 @@ def _differentiate(loss: Tensor, parameters: list[nn.Parameter]) -> None:
 
 
 class DenseGradients:
-    """For ``MlpPolicy`` with a squashed Gaussian, and ``TwinCritic``.
-
-    With ``u = mean + std noise`` and ``a = tanh(u)``, per action dimension::
-
-        dL_pi/du = (2 alpha a - (1 - a^2) dQ_min/da) / N,    as d log pi/du = 2 a
-        dL_pi/dmean = dL_pi/du,    dL_pi/dlog_std = std noise dL_pi/du - alpha / N
-    """
+    """For ``MlpPolicy`` with a squashed Gaussian, and ``TwinCritic``; formulas at the kernels."""
 
     def __init__(self, policy: MlpPolicy, critic: TwinCritic, target: TwinCritic) -> None:
-        self._normalised, self._chunk = policy.normalised, policy.config.chunk
-        self._actor = policy.dense
-        self._critics = [DenseNetwork(member) for member in critic.members]
-        self._targets = [DenseNetwork(member) for member in target.members]
+        self._normalised, self._size = policy.normalised, len(policy.config.low)
+        self._actor = DensePasses(policy.dense)
+        self._critics = [DensePasses(DenseNetwork(member)) for member in critic.members]
+        self._targets = [DensePasses(DenseNetwork(member)) for member in target.members]
 
-    @torch.no_grad()
-    def future(self, state: Tensor, noise: Tensor, alpha: Tensor) -> Tensor:
+    def targets(self, data: dict[str, Tensor], noise: Tensor, alpha: float) -> Tensor:
         """See ``SacGradients``."""
-        mean, raw = self._split(self._actor.forward(self._normalised(state))[-1])
-        log_std = raw.clamp(*LOG_STD_RANGE)
-        token = torch.addcmul(mean, log_std.exp(), noise)
-        joined = torch.cat((state, token.tanh()), dim=1)
+        joined, log_prob, _ = self._draw(data["next_state"], noise)
         first, second = (network.forward(joined)[-1] for network in self._targets)
-        log_prob = _log_prob(token, log_std, noise)
-        return torch.minimum(first, second).squeeze(1) - alpha * log_prob
+        future = torch.minimum(first, second).squeeze(1).sub_(log_prob, alpha=alpha)
+        return future.mul_(data["discount"]).add_(data["reward"])
 
-    @torch.no_grad()
-    def critic(self, state: Tensor, action: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
+    def critic(self, state: Tensor, action: Tensor, wanted: Tensor) -> tuple[float, float]:
         """See ``SacGradients``."""
-        joined, found = torch.cat((state, action), dim=1), []
+        joined, loss, mean = torch.cat((state, action), dim=1), 0.0, 0.0
         for network in self._critics:
             kept = network.forward(joined)
-            found.append(kept[-1].squeeze(1))
-            network.backward(kept, (kept[-1] - wanted[:, None]).div_(len(wanted)))
-        values = torch.stack(found)
-        return 0.5 * (values - wanted).square_().mean(1).sum(), values
+            gradient = torch.empty_like(kept[-1])
+            loss += sac_kernels.squared_errors(kept[-1].numpy(), wanted.numpy(), gradient.numpy())
+            mean += float(kept[-1].mean()) / len(self._critics)
+            network.backward(kept, gradient)
+        return loss, mean
 
-    @torch.no_grad()
-    def policy(self, state: Tensor, noise: Tensor, alpha: Tensor) -> tuple[Tensor, Tensor]:
+    def policy(self, state: Tensor, noise: Tensor, alpha: float) -> tuple[float, float]:
         """See ``SacGradients``."""
-        number = len(state)
-        kept = self._actor.forward(self._normalised(state))
-        mean, raw = self._split(kept[-1])
-        log_std = raw.clamp(*LOG_STD_RANGE)
-        spread = log_std.exp().mul_(noise)
-        token = mean + spread
-        action = token.tanh()
-        joined = torch.cat((state, action), dim=1)
+        joined, log_prob, kept = self._draw(state, noise)
         passes = [network.forward(joined) for network in self._critics]
-        first, second = (one[-1] for one in passes)
-        chosen = (first <= second).float()
-        slope = torch.zeros_like(action)
-        for network, one, share in zip(self._critics, passes, (chosen, 1.0 - chosen), strict=True):
-            slope += network.backward(one, share, weights=False)[:, state.shape[1] :]
-        by_token = torch.ops.aten.tanh_backward(slope, action).neg_().add_(2.0 * alpha * action).div_(number)
-        by_log_std = (by_token * spread).sub_(alpha / number).mul_(raw == log_std)
-        parts = (part.view(number, self._chunk, -1) for part in (by_token, by_log_std))
-        self._actor.backward(kept, torch.cat(tuple(parts), dim=2).flatten(1))
-        log_prob = _log_prob(token, log_std, noise)
-        return (alpha * log_prob - torch.minimum(first, second).squeeze(1)).mean(), log_prob
+        shares = torch.empty((len(passes), len(state), 1))
+        value = sac_kernels.choose_smaller(*(one[-1].numpy() for one in passes), shares.numpy())
+        actions = slice(state.shape[1], None)
+        slopes = [
+            network.backward(one, share, weights=False).numpy()[:, actions]
+            for network, one, share in zip(self._critics, passes, shares, strict=True)
+        ]
+        gradient, action = torch.empty_like(kept[-1]), joined.numpy()[:, actions]
+        sac_kernels.policy_slopes(kept[-1].numpy(), noise.numpy(), self._size, action, *slopes, alpha, gradient.numpy())
+        self._actor.backward(kept, gradient)
+        mean = float(log_prob.mean())
+        return alpha * mean - value, mean
 
-    def _split(self, outputs: Tensor) -> tuple[Tensor, Tensor]:
-        """Means and log deviations ``[N, chunk * action_dim]`` of the policy network's outputs."""
-        mean, log_std = outputs.view(len(outputs), self._chunk, -1).chunk(2, dim=2)
-        return mean.flatten(1), log_std.flatten(1)
-
-
-def _log_prob(token: Tensor, log_std: Tensor, noise: Tensor) -> Tensor:
-    """Log-density ``[N]`` of ``tanh(token)``; as ``SquashedGaussian.log_probs``, from the noise."""
-    constant = 0.5 * math.log(2 * math.pi) + 2.0 * math.log(2.0)
-    each = (noise.square().mul_(-0.5)).sub_(log_std).add_(token, alpha=2.0).add_(F.softplus(-2.0 * token), alpha=2.0)
-    return each.sub_(constant).sum(1)
+    def _draw(self, state: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
+        """States with the policy's actions beside them, the actions' log-densities ``[N]``, and the policy's pass."""
+        kept = self._actor.forward(self._normalised(state))
+        joined = torch.empty((len(state), state.shape[1] + noise.shape[1]))
+        joined[:, : state.shape[1]] = state
+        log_prob = torch.empty(len(state))
+        action = joined.numpy()[:, state.shape[1] :]
+        sac_kernels.draw(kept[-1].numpy(), noise.numpy(), self._size, action, log_prob.numpy())
+        return joined, log_prob, kept

@@ -30,12 +30,11 @@ def test_a_cut_lowers_ranks_renews_optimisers_and_warms_up():
     generator, rates = np.random.default_rng(0), []
     for _ in range(12):
         learner.step(generator)
-        rates.append(learner.optimizers["policy"].param_groups[0]["lr"])
+        rates.append(learner.optimizers["policy"].learning_rate)
     assert learner.ranks[0] < 16 and len(learner.controller.history) == 1
     assert rates[:8] == [1e-3] * 8
     assert rates[8:] == pytest.approx([0.0, 0.25e-3, 0.5e-3, 0.75e-3])
-    state = learner.optimizers["critic"].state_dict()["state"]
-    assert {int(entry["step"]) for entry in state.values()} == {4}
+    assert learner.optimizers["critic"].steps == 4
     assert [p.shape for p in learner.target.parameters()] == [p.shape for p in learner.critic.parameters()]
 
 

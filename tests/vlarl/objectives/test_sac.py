@@ -11,7 +11,7 @@ from vlarl.collector import Collector, add_final_inputs
 from vlarl.errors import ConfigError
 from vlarl.learner import LearnerConfig, make_learner
 from vlarl.local_slots import LocalSlots
-from vlarl.nn.flat import flatten
+from vlarl.nn.flat import FlatAdam, flatten
 from vlarl.nn.twin_critic import TwinCritic
 from vlarl.objectives.replay_buffer import ReplayBuffer
 from vlarl.objectives.sac import SacConfig, add_parseval_gradients
@@ -100,28 +100,32 @@ def test_gradients_by_hand_are_those_of_autograd(name):
     size, actions = policy.config.state_size, policy.config.chunk * len(policy.config.low)
     policy.moments.update(torch.randn(50, size, generator=generator) * 3.0)
     critics = [TwinCritic(size + actions, (12, 12), generator, factored=name == "factored", rank=4) for _ in range(2)]
-    for module in (policy, *critics):
-        flatten(list(module.trainable_parameters() if module is policy else module.parameters()))
-    assert isinstance(make_gradients(policy, *critics), DenseGradients)
-    state, action, wanted, noise, alpha = (
-        torch.randn(shape, generator=generator) for shape in ((64, size), (64, actions), (64,), (64, actions), ())
+    state, action, wanted, noise = (
+        torch.randn(shape, generator=generator) for shape in ((64, size), (64, actions), (64,), (64, actions))
     )
     with torch.no_grad():  # some deviations beyond either bound, where the gradient is 0
         policy.head.weight.normal_(std=60.0, generator=generator)
         policy.head.bias.sub_(policy._action_parameters(state).mean(0).flatten())
     results = []
-    for kind in (AutogradGradients, DenseGradients):
-        gradients = kind(policy, *critics)
-        future = gradients.future(state, noise, alpha)
-        critic = gradients.critic(state, action, wanted)
-        of_critics = [p.grad.clone() for p in critics[0].parameters()]
-        of_policy = gradients.policy(state, noise, alpha)
-        slopes = [p.grad.clone() for p in policy.trainable_parameters()]
-        results.append((future, *critic, *of_critics, *of_policy, *slopes))
+    for kind, dtype in ((AutogradGradients, torch.float64), (DenseGradients, torch.float32)):
+        networks = [copy.deepcopy(network).to(dtype) for network in (policy, *critics)]
+        parameters = [[p for p in network.parameters() if p.requires_grad] for network in networks]
+        for part in parameters:
+            flatten(part)
+        gradients = make_gradients(*networks) if kind is DenseGradients else kind(*networks)
+        assert isinstance(gradients, kind)
+        data = {"next_state": state, "reward": wanted, "discount": wanted.sigmoid()}
+        targets = gradients.targets({name: value.to(dtype) for name, value in data.items()}, noise.to(dtype), 0.7)
+        critic = gradients.critic(state.to(dtype), action.to(dtype), wanted.to(dtype))
+        of_critics = [p.grad.clone() for p in parameters[1]]
+        of_policy = gradients.policy(state.to(dtype), noise.to(dtype), 0.7)
+        slopes = [p.grad.clone() for p in parameters[0]]
+        results.append((targets, torch.tensor(critic), *of_critics, torch.tensor(of_policy), *slopes))
     log_std = policy._action_parameters(state).chunk(2, dim=-1)[1]
     assert (log_std > 2).any() and (log_std < -5).any() and ((log_std < 2) & (log_std > -5)).any()
     for by_autograd, by_hand in zip(*results, strict=True):
-        torch.testing.assert_close(by_hand, by_autograd, rtol=1e-4, atol=1e-5 * float(by_autograd.abs().max()))
+        atol = 1e-4 * float(by_autograd.abs().max())
+        torch.testing.assert_close(by_hand, by_autograd, rtol=1e-4, atol=atol, check_dtype=False)
 
 
 def test_a_policy_of_another_kind_is_differentiated_by_autograd():
@@ -139,6 +143,28 @@ def test_flattened_parameters_are_moved_by_the_flat_one():
     parts[1].grad.fill_(2.0)
     torch.optim.SGD([flat], lr=0.5).step()
     assert parts[0].flatten().tolist() == [0, 1, 2, 3] and parts[1].tolist() == [6.0]
+
+
+def test_flat_adam_is_torchs():
+    generator = torch.Generator().manual_seed(0)
+    start, results = torch.randn(1000, generator=generator), []
+    gradients = torch.randn((30, 1000), generator=generator) * torch.logspace(-6, 2, 1000)
+    theirs = torch.nn.Parameter(start.clone())
+    flat = flatten([torch.nn.Parameter(start.clone())])
+    optimizers = torch.optim.Adam([theirs], lr=1e-2), FlatAdam(flat, 1e-2)
+    for index, gradient in enumerate(gradients):
+        if index == 15:  # another rate, and a resumed one
+            optimizers[0].param_groups[0]["lr"] = 3e-3
+            again = FlatAdam(flat, 3e-3)
+            again.load_state_dict(copy.deepcopy(optimizers[1].state_dict()))
+            optimizers = optimizers[0], again
+        theirs.grad = gradient.clone()
+        flat.grad.copy_(gradient)
+        for optimizer in optimizers:
+            optimizer.step()
+        results.append((theirs.detach().clone(), flat.detach().clone()))
+    for expected, found in results:
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_one_step_does_what_the_formulas_say():
