@@ -100,11 +100,26 @@ def _as_before_gymnasium_1(curve: list[list[float]]) -> Iterator[None]:
     log: Any = types.ModuleType("torch.utils.tensorboard")
     log.SummaryWriter = _NoLog
     with (
-        mock.patch.dict(sys.modules, {"torch.utils.tensorboard": log}),
+        _module(log),
         mock.patch.object(gymnasium.vector, "SyncVectorEnv", Vector),
         mock.patch.object(gymnasium.wrappers, "TransformObservation", transform),
     ):
         yield
+
+
+@contextlib.contextmanager
+def _module(module: types.ModuleType) -> Iterator[None]:
+    """Import this in place of the one of that name. What else is imported meanwhile stays (``mock.patch.dict`` would
+    forget it, and parts of torch cannot be imported twice)."""
+    before = sys.modules.get(module.__name__)
+    sys.modules[module.__name__] = module
+    try:
+        yield
+    finally:
+        if before is None:
+            del sys.modules[module.__name__]
+        else:
+            sys.modules[module.__name__] = before
 
 
 @torch.no_grad()

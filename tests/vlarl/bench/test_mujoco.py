@@ -1,6 +1,7 @@
 """The comparison's arithmetic and its resuming; the players themselves take minutes."""
 
 import json
+import sys
 
 import pytest
 
@@ -65,6 +66,7 @@ def test_a_stopped_comparison_goes_on_with_what_is_missing(tmp_path, monkeypatch
 
 
 SCRIPT = """
+import colorsys
 import sys
 import gymnasium as gym, numpy as np, torch
 from torch.utils.tensorboard import SummaryWriter
@@ -96,8 +98,10 @@ if __name__ == "__main__":
 """
 
 
-def test_cleanrls_script_runs_as_it_is(tmp_path):
+def test_cleanrls_script_runs_as_it_is(tmp_path, monkeypatch):
     pytest.importorskip("mujoco")
+    for name in ("colorsys", "torch.utils.tensorboard"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
     (tmp_path / "ppo.py").write_text(SCRIPT)
     from vlarl.bench.cleanrl import play_cleanrl
 
@@ -108,6 +112,7 @@ def test_cleanrls_script_runs_as_it_is(tmp_path):
     ends = [step for step, _ in found["curve"]]  # full torque: it falls after some 15 steps, again and again
     assert 2 <= len(ends) <= 6 and ends == sorted(ends) and all(value > 1 for _, value in found["curve"])
     assert [path.name for path in tmp_path.iterdir()] == ["ppo.py"]
+    assert "colorsys" in sys.modules and "torch.utils.tensorboard" not in sys.modules
 
 
 def test_bad_requests_are_refused():
