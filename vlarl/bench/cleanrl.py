@@ -109,8 +109,11 @@ def _as_before_gymnasium_1(curve: list[list[float]]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _module(module: types.ModuleType) -> Iterator[None]:
-    """Import this in place of the one of that name. What else is imported meanwhile stays (``mock.patch.dict`` would
-    forget it, and parts of torch cannot be imported twice)."""
+    """Import this in place of the one of that name.
+
+    What else is imported meanwhile stays: ``mock.patch.dict`` would forget it, and parts of torch cannot be imported
+    twice.
+    """
     before = sys.modules.get(module.__name__)
     sys.modules[module.__name__] = module
     try:
