@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import os
 import re
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from vlarl.cli import command_names, main, plain_description
+from vlarl.commands.bench import benchmarks
 from vlarl.commands.eval import Options, told_instructions
 from vlarl.commands.train import CHANGEABLE_ON_RESUME
 from vlarl.errors import UserError
@@ -118,6 +120,13 @@ def test_interrupt_exits_with_130(monkeypatch, capsys):
     monkeypatch.setattr("vlarl.cli._dispatch", interrupted)
     assert main([]) == 130
     assert "stopped" in capsys.readouterr().err
+
+
+def test_benchmarks_are_the_modules_that_can_be_run():
+    found = benchmarks()
+    assert {"rollout", "mujoco", "updates"} <= set(found) and not {"measure", "shared_runs"} & set(found)
+    modules = [importlib.import_module(f"vlarl.bench.{name}") for name in found]
+    assert all(callable(module.run) and isinstance(module.Options, type) for module in modules) and all(found.values())
 
 
 def test_list_writes_json(tmp_path, capsys):

@@ -9,22 +9,9 @@ Example::
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from vlarl.errors import NameNotFoundError, unknown_name
-
-HELPERS = (
-    "measure",
-    "contenders",
-    "stock",
-    "phases",
-    "footprint",
-    "fault_injection",
-    "robust_training",
-    "cleanrl",
-    "drive_peers",
-    "carla_client",
-)
-"""Modules of ``vlarl/bench`` that are not benchmarks themselves."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -33,10 +20,9 @@ def main(arguments: Sequence[str]) -> int:
 
     from vlarl.cli import parse, plain_description
     from vlarl.commands.list import show
-    from vlarl.resolve import list_modules
 
     words = list(arguments)
-    benches = {item.name: item.summary for item in list_modules("vlarl.bench") if item.name not in HELPERS}
+    benches = benchmarks()
     if not words or words[0] in ("-h", "--help"):
         print(plain_description(__doc__ or ""), end="\n\n")
         show("Benchmarks (vlarl bench NAME)", list(benches.items()))
@@ -47,3 +33,14 @@ def main(arguments: Sequence[str]) -> int:
     module = importlib.import_module(f"vlarl.bench.{name}")
     options = parse(module.Options, words, command=f"bench {name}", description=module.__doc__)
     return int(module.run(options) or 0)
+
+
+def benchmarks() -> dict[str, str]:
+    """Name -> summary: the modules of ``vlarl/bench`` that have flags; the others are parts of these."""
+    from vlarl.resolve import list_modules
+
+    found = {}
+    for item in list_modules("vlarl.bench"):
+        if "\nclass Options:" in Path(item.source).read_text(encoding="utf-8"):
+            found[item.name] = item.summary
+    return found

@@ -48,7 +48,7 @@ class ReplayBuffer:
                 raise ValueError("truncated episodes without final inputs: see vlarl.collector.add_final_inputs")
             following[rows[batch.truncated], last[batch.truncated]] = batch.final_inputs["state"][batch.truncated]
         values = (state[valid], actions[valid], batch.rewards[valid], following[valid], factor[valid])
-        self._append(dict(zip(FIELDS, values, strict=True)))
+        self.append(dict(zip(FIELDS, values, strict=True)))
         return len(values[0])
 
     def sample(self, generator: np.random.Generator, number: int) -> dict[str, Tensor]:
@@ -56,7 +56,8 @@ class ReplayBuffer:
         rows = generator.integers(0, self.size, number)
         return {name: torch.from_numpy(column.numpy().take(rows, axis=0)) for name, column in self.columns.items()}
 
-    def _append(self, values: dict[str, Tensor]) -> None:
+    def append(self, values: dict[str, Tensor]) -> None:
+        """Append transitions: ``FIELDS``, each ``[N, ...]``."""
         number = len(values["reward"])
         if number > self.capacity:
             values, number = {name: value[-self.capacity :] for name, value in values.items()}, self.capacity

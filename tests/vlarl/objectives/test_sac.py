@@ -62,13 +62,13 @@ def test_the_buffer_is_a_ring():
     buffer = ReplayBuffer(5)
     for start in (0, 3, 6):
         numbers = torch.arange(start, start + 3).float()
-        buffer._append({"reward": numbers, "state": numbers[:, None]})
+        buffer.append({"reward": numbers, "state": numbers[:, None]})
     assert buffer.size == 5 and sorted(buffer.columns["reward"].tolist()) == [4, 5, 6, 7, 8]
     torch.testing.assert_close(buffer.columns["state"][:, 0], buffer.columns["reward"])
     again = ReplayBuffer(5)
     again.load_state_dict(copy.deepcopy(buffer.state_dict()))
     for ring in (buffer, again):
-        ring._append({"reward": torch.tensor([9.0]), "state": torch.tensor([[9.0]])})
+        ring.append({"reward": torch.tensor([9.0]), "state": torch.tensor([[9.0]])})
     assert again.columns["reward"].tolist() == buffer.columns["reward"].tolist()
 
 
