@@ -104,25 +104,25 @@ class DenseGradients:
 
     def targets(self, data: dict[str, Tensor], noise: Tensor, alpha: float) -> Tensor:
         """See ``SacGradients``."""
-        joined, log_prob, _ = self._draw(data["next_state"], noise)
+        joined, log_prob, _, _ = self._draw(data["next_state"], noise)
         first, second = (network.forward(joined)[-1] for network in self._targets)
         future = torch.minimum(first, second).squeeze(1).sub_(log_prob, alpha=alpha)
         return future.mul_(data["discount"]).add_(data["reward"])
 
     def critic(self, state: Tensor, action: Tensor, wanted: Tensor) -> tuple[float, float]:
         """See ``SacGradients``."""
-        joined, loss, mean = torch.cat((state, action), dim=1), 0.0, 0.0
+        joined, losses = torch.cat((state, action), dim=1), []
         for network in self._critics:
             kept = network.forward(joined)
             gradient = torch.empty_like(kept[-1])
-            loss += sac_kernels.squared_errors(kept[-1].numpy(), wanted.numpy(), gradient.numpy())
-            mean += float(kept[-1].mean()) / len(self._critics)
+            losses.append(sac_kernels.squared_errors(kept[-1].numpy(), wanted.numpy(), gradient.numpy()))
             network.backward(kept, gradient)
-        return loss, mean
+        (first, first_mean), (second, second_mean) = losses
+        return first + second, (first_mean + second_mean) / 2
 
     def policy(self, state: Tensor, noise: Tensor, alpha: float) -> tuple[float, float]:
         """See ``SacGradients``."""
-        joined, log_prob, kept = self._draw(state, noise)
+        joined, _, mean, kept = self._draw(state, noise)
         passes = [network.forward(joined) for network in self._critics]
         shares = torch.empty((len(passes), len(state), 1))
         value = sac_kernels.choose_smaller(*(one[-1].numpy() for one in passes), shares.numpy())
@@ -134,15 +134,14 @@ class DenseGradients:
         gradient, action = torch.empty_like(kept[-1]), joined.numpy()[:, actions]
         sac_kernels.policy_slopes(kept[-1].numpy(), noise.numpy(), self._size, action, *slopes, alpha, gradient.numpy())
         self._actor.backward(kept, gradient)
-        mean = float(log_prob.mean())
         return alpha * mean - value, mean
 
-    def _draw(self, state: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
-        """States with the policy's actions beside them, the actions' log-densities ``[N]``, and the policy's pass."""
+    def _draw(self, state: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, float, list[Tensor]]:
+        """States with the policy's actions beside them, the actions' log-densities ``[N]``, their mean, the pass."""
         kept = self._actor.forward(self._normalised(state))
         joined = torch.empty((len(state), state.shape[1] + noise.shape[1]))
         joined[:, : state.shape[1]] = state
         log_prob = torch.empty(len(state))
         action = joined.numpy()[:, state.shape[1] :]
-        sac_kernels.draw(kept[-1].numpy(), noise.numpy(), self._size, action, log_prob.numpy())
-        return joined, log_prob, kept
+        mean = sac_kernels.draw(kept[-1].numpy(), noise.numpy(), self._size, action, log_prob.numpy())
+        return joined, log_prob, mean, kept

@@ -21,8 +21,12 @@ compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
 
 
 @compiled
-def draw(outputs: Any, noise: Any, size: int, action: Any, log_prob: Any) -> None:
-    """``action = tanh(mean + std noise)``, and its log-density ``[N]`` as ``SquashedGaussian`` gives it."""
+def draw(outputs: Any, noise: Any, size: int, action: Any, log_prob: Any) -> float:
+    """``action = tanh(mean + std noise)``, and its log-density ``[N]`` as ``SquashedGaussian`` gives it.
+
+    Returns the mean log-density.
+    """
+    mean = 0.0
     for row in range(noise.shape[0]):
         total = ZERO
         for column in range(noise.shape[1]):
@@ -33,17 +37,23 @@ def draw(outputs: Any, noise: Any, size: int, action: Any, log_prob: Any) -> Non
             softplus = max(-TWO * token, ZERO) + math.log1p(math.exp(-abs(TWO * token)))
             total += TWO * (token + softplus) - HALF * noise[row, column] ** 2 - log_std - CONSTANT
         log_prob[row] = total
+        mean += total / len(log_prob)
+    return mean
 
 
 @compiled
-def squared_errors(values: Any, wanted: Any, gradient: Any) -> float:
-    """Half the mean squared error of ``values [N, 1]``, whose gradient is written to ``gradient [N, 1]``."""
-    total, number = 0.0, len(wanted)
+def squared_errors(values: Any, wanted: Any, gradient: Any) -> tuple[float, float]:
+    """Half the mean squared error of ``values [N, 1]``, and their mean.
+
+    The gradient of the first is written to ``gradient [N, 1]``.
+    """
+    total, mean, number = 0.0, 0.0, len(wanted)
     for row in range(number):
         error = values[row, 0] - wanted[row]
         gradient[row, 0] = error / np.float32(number)
         total += 0.5 * error * error
-    return total / number
+        mean += values[row, 0]
+    return total / number, mean / number
 
 
 @compiled
