@@ -1,12 +1,14 @@
 """Measure the memory that one update takes from the operating system; prints bytes. Started by ``test_memory_plan``.
 
-Usage: measured_update.py ROWS RECOMPUTE(0 or 1) ADAPTER_RANK
+Usage: measured_update.py ROWS
 """
 
 from __future__ import annotations
 
 import dataclasses
 import gc
+import json
+import os
 import sys
 from pathlib import Path
 
@@ -16,6 +18,9 @@ from vlarl.doctor.memory_plan import _log_probs, fake_inputs
 from vlarl.nn.openvla_network import OpenVlaNetwork
 from vlarl.policies.oft_config import AdapterConfig, LanguageConfig, OpenVlaOftConfig
 from vlarl.policies.oft_presets import compact
+
+MODES = ((False, 0), (True, 0), (False, 32), (True, 32))
+"""Recompute activations or not, rank of adapters (0: every weight is trained)."""
 
 
 def config(adapter_rank: int = 0) -> OpenVlaOftConfig:
@@ -34,21 +39,31 @@ def resident(field: str) -> int:
     return 1024 * int(next(line for line in lines if line.startswith(f"{field}:")).split()[1])
 
 
-def main(rows: int, recompute: bool, adapter_rank: int) -> None:
+def main(rows: int) -> None:
+    """Print a line ``[recompute, adapter rank, bytes]`` for each mode, each measured in a process of its own."""
     torch.set_num_threads(1)
-    settings = config(adapter_rank)
-    warm = OpenVlaNetwork(dataclasses.replace(settings, language=compact().language))
+    for mode in MODES:
+        child = os.fork()  # libraries are imported once
+        if child == 0:
+            print(json.dumps([*mode, measure(rows, *mode)]), flush=True)
+            os._exit(0)
+        os.waitpid(child, 0)
+
+
+def measure(rows: int, recompute: bool, adapter_rank: int) -> int:
+    """Bytes that making a policy and one update of it take at the highest."""
+    warm = OpenVlaNetwork(dataclasses.replace(config(adapter_rank), language=compact().language))
     update(warm, 2)  # what the libraries allocate once is not the policy's
     del warm
     gc.collect()
     before = resident("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # forget the highest mark so far
-    network = OpenVlaNetwork(settings)
+    network = OpenVlaNetwork(config(adapter_rank))
     network.language_model.recompute = recompute
     for name, parameter in network.named_parameters():
         parameter.requires_grad_(network.is_trained(name))
     update(network, rows)
-    print(resident("VmHWM") - before)
+    return resident("VmHWM") - before
 
 
 def update(network: OpenVlaNetwork, rows: int) -> None:
@@ -68,4 +83,4 @@ def update(network: OpenVlaNetwork, rows: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2] == "1", int(sys.argv[3]))
+    main(int(sys.argv[1]))

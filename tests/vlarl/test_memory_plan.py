@@ -34,21 +34,20 @@ def test_live_bytes_by_hand():
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="peak memory is read from Linux's /proc")
-@pytest.mark.parametrize("recompute", [False, True])
-@pytest.mark.parametrize("adapter_rank", [0, 32])
-def test_the_plan_is_what_an_update_takes_from_the_system(recompute: bool, adapter_rank: int):
+def test_the_plan_is_what_an_update_takes_from_the_system():
     rows = 32
     script = ROOT / "tests" / "support" / "measured_update.py"
-    words = [sys.executable, str(script), str(rows), str(int(recompute)), str(adapter_rank)]
     # glibc keeps freed pieces for later, up to three times what is alive; here every tensor gets pages of its own.
     strict = os.environ | {"MALLOC_MMAP_THRESHOLD_": "16384", "MALLOC_TRIM_THRESHOLD_": "0"}
+    words = [sys.executable, str(script), str(rows)]
     done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=ROOT, env=strict)
     assert done.returncode == 0, done.stderr
-    measured = int(done.stdout)
-    mode = TrainingMode(name="", recompute=recompute, adapter_rank=adapter_rank, precision=torch.float32)
-    planned = plan(config(), mode, [rows])
-    total = planned.fixed + planned.activations[rows]
-    assert total == pytest.approx(measured, rel=0.06)
+    measured = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(measured) == 4
+    for recompute, adapter_rank, bytes_taken in measured:
+        mode = TrainingMode(name="", recompute=recompute, adapter_rank=adapter_rank, precision=torch.float32)
+        planned = plan(config(), mode, [rows])
+        assert planned.fixed + planned.activations[rows] == pytest.approx(bytes_taken, rel=0.06), mode
 
 
 def test_bytes_that_do_not_depend_on_the_batch():

@@ -18,7 +18,6 @@ from envs.driving.world.lights import GREEN
 from envs.driving.world.records import EVENTS, Controller, Kind
 from vlarl.env_protocol import EnvError, EpisodeSpec, Outcome
 
-pytestmark = pytest.mark.xdist_group("carla_mirror")  # one process compiles its kernels
 CONFIG = DriveConfig(route_metres=120.0, actors=40, layers=64, resolution=0, difficulty=1.0)
 SPEC = EpisodeSpec(suite="drive_grid_town", task=0, instruction="x", init_state=3, seed=1)
 PATH = shipped_map("grid_town")

@@ -17,7 +17,6 @@ from envs.driving.world.start import Spawn, Start
 from envs.driving.world.world import DrivingWorlds
 from tests.envs.driving.small_maps import Stop, straight_road
 
-pytestmark = pytest.mark.xdist_group("front_camera")  # one process compiles its kernels
 LEVEL = CameraView(width=160, height=120, ahead=0.0, above=1.5, pitch=0.0)
 FOCAL = 80.0
 """Pixels, of 160 that see 90 degrees."""
