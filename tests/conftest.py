@@ -26,7 +26,7 @@ hypothesis.settings.load_profile("vlarl")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give the tests of the driving world to one process: it compiles kernels for half a minute, the others find them."""
+    """Give the tests of the driving world to one process: it compiles the kernels, the others find them."""
     for item in items:
         if item.path.is_relative_to(ENVS / "driving") or item.path.is_relative_to(ENVS / "carla"):
             item.add_marker(pytest.mark.xdist_group("driving"))
