@@ -72,6 +72,8 @@ def drop_stale_cache(folder: Path) -> list[str]:
 
 
 drop_stale_cache(FOLDER)
+
+
 def kernel(function: Function) -> Function:
     """Decorator of every kernel. Divisions by zero give infinities as in numpy; results are IEEE-exact (no fast-math).
 
